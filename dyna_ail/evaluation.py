@@ -1,0 +1,98 @@
+"""How good a policy is: the returns of deterministic episodes in environments of their own (DESIGN: not counted).
+
+Used for the plot and the record only: nothing here reaches the learner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import gymnasium
+    from stable_baselines3.common.policies import BasePolicy
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What some evaluation episodes earned, in the environment's own reward.
+
+    Attributes:
+        returns: sums of rewards, [episodes].
+        lengths: numbers of steps, [episodes].
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the return over the episodes."""
+        return float(self.returns.std())
+
+
+def make_environments(task: str | Callable[[], gymnasium.Env], episodes: int) -> DummyVecEnv:
+    """One environment per episode, in this process, stepped in lock-step.
+
+    Args:
+        task: Gymnasium id (or ``module:id``), or a function that makes the environment.
+        episodes: how many.
+
+    Raises:
+        InputError: the environment cannot be made.
+    """
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from dyna_ail.envs.tasks import make_env
+
+    def make() -> gymnasium.Env:
+        return Monitor(make_env(task) if isinstance(task, str) else task())
+
+    return DummyVecEnv([make] * episodes)
+
+
+def evaluation_seed(seed: int, interactions: int) -> int:
+    """Seed of the evaluation after ``interactions`` steps of the run ``seed``: evaluation needs no state of its own."""
+    return int(np.random.SeedSequence([seed, interactions]).generate_state(1)[0])
+
+
+def evaluate(
+    policy: BasePolicy, task: str | Callable[[], gymnasium.Env] | DummyVecEnv, episodes: int, seed: int
+) -> Evaluation:
+    """Returns of deterministic episodes. Draws nothing from any global random generator.
+
+    Args:
+        policy: anything with SB3's ``predict``.
+        task: as :func:`make_environments`, or what it returned, to use the environments again.
+        episodes: number of episodes.
+        seed: environment i is reset with ``seed + i``.
+
+    Raises:
+        InputError: the environment cannot be made.
+    """
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import VecEnv
+
+    environments = task if isinstance(task, VecEnv) else make_environments(task, episodes)
+    environments.seed(seed)
+    returns, lengths = evaluate_policy(policy, environments, episodes, deterministic=True, return_episode_rewards=True)
+    if environments is not task:
+        environments.close()
+    return Evaluation(np.asarray(returns, dtype=np.float64), np.asarray(lengths, dtype=np.int64))
+
+
+def normalised_score(return_mean: float, random: float | None, expert: float | None) -> float:
+    """``(R - R_random) / (R_expert - R_random)``: 0 for the random policy, 1 for the expert; NaN without references."""
+    if random is None or expert is None or random == expert:
+        return float("nan")
+    return (return_mean - random) / (expert - random)

@@ -1,0 +1,155 @@
+"""Figures of runs: return against environment interactions, several runs grouped by their setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyna_ail.config import Config, to_dict
+from dyna_ail.errors import InputError
+from dyna_ail.record import Record, read
+from dyna_ail.statistics import align, bootstrap_interval, interquartile_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, dark enough for lines on white; dashes and markers tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
+    """Draw the return of ``runs`` against environment interactions, one panel a task.
+
+    Runs that differ in their seed alone form a setting: a line through their interquartile mean, a band for its 95%
+    bootstrap interval over seeds, and faint lines for the seeds.
+
+    Args:
+        runs: folders of runs.
+        out: the PNG to write; of several runs also a PDF beside it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a folder without a run, a progress.csv that cannot be read, an ``out`` that cannot be written.
+    """
+    if not runs:
+        raise InputError("no run to plot; give the folder of at least one.")
+    records = [read(path) for path in runs]
+    tasks: dict[str, list[Record]] = {}
+    for record in records:
+        tasks.setdefault(record.config.task, []).append(record)
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4 * len(tasks), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, same_task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.values(), strict=True):
+        _panel(axes, same_task)
+
+    files = [out.with_suffix(".png")] + [out.with_suffix(".pdf")] * (len(runs) > 1)
+    for file in files:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(file, dpi=150)
+        except OSError as error:
+            raise InputError(f"cannot write the figure {file}: {error.strerror}; choose another --out.") from error
+    return files
+
+
+def settings(configs: Sequence[Config]) -> list[str]:
+    """A label for each configuration: equal for those that differ in their seed alone.
+
+    The label is the preset, followed by the values in which settings of that preset differ, such as
+    ``dyna-ail, planner.horizon=5``.
+    """
+    flat = [{k: v for k, v in _flatten(to_dict(config)).items() if k != "seed"} for config in configs]
+    labels = []
+    for config, values in zip(configs, flat, strict=True):
+        rivals = [other for rival, other in zip(configs, flat, strict=True) if rival.preset == config.preset]
+        differing = [key for key in values if any(other[key] != values[key] for other in rivals)]
+        shown = [f"{key}={_short(values[key])}" for key in differing]
+        labels.append(", ".join([config.preset, *shown]))
+    return labels
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _panel(axes: Axes, records: Sequence[Record]) -> None:
+    """Draw the runs of one task."""
+    groups: dict[str, list[Record]] = {}
+    for record, label in zip(records, settings([record.config for record in records]), strict=True):
+        groups.setdefault(label, []).append(record)
+    end = max(record.progress["interactions"][-1] for record in records)
+    for index, (label, group) in enumerate(groups.items()):
+        style = {
+            "color": COLOURS[index % len(COLOURS)],
+            "linestyle": DASHES[index % len(DASHES)],
+            "marker": MARKERS[index % len(MARKERS)],
+        }
+        _setting(axes, label, group, style, end)
+    for name, linestyle in (("expert", (0, (6, 2))), ("random", (0, (1, 2)))):
+        for value in sorted({v for v in (getattr(record, name) for record in records) if v is not None}):
+            axes.axhline(value, color="0.35", linestyle=linestyle, linewidth=1, zorder=1)
+            axes.text(
+                0.99, value, name, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8, color="0.35"
+            )  # fmt: skip
+    axes.set_title(_title([record.config for record in records]), fontsize=10)
+    axes.set_xlabel("environment interactions")
+    axes.set_ylabel("return")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.margins(x=0.02, y=0.08)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+
+
+def _setting(axes: Axes, label: str, group: Sequence[Record], style: dict[str, Any], end: float) -> None:
+    """Draw the runs of one setting; one without interactions (bc) as a level line up to ``end``."""
+    curves = [(run.progress["interactions"], run.progress["return_mean"]) for run in group]
+    if all(len(x) == 1 for x, _ in curves):
+        curves = [(np.array([x[0], max(end, x[0] + 1)]), np.repeat(y, 2)) for x, y in curves]
+    grid, values = align(curves)
+    if len(group) > 1:
+        for x, y in curves:
+            axes.plot(x, y, color=style["color"], linewidth=0.7, alpha=0.35, zorder=2)
+        low, high = bootstrap_interval(values)
+        axes.fill_between(grid, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=2)
+        label += f" (IQM of {len(group)} seeds, 95% interval)"
+    else:
+        label += f" (seed {group[0].config.seed})"
+    axes.plot(
+        grid, interquartile_mean(values), label=label, linewidth=1.8, markersize=4, zorder=3,
+        markevery=max(1, len(grid) // 12), **style,
+    )  # fmt: skip
+
+
+def _title(configs: Sequence[Config]) -> str:
+    """The task, and the demonstrations where all runs used the same number of them."""
+    protocols = {(config.trajectories, config.every) for config in configs}
+    if len(protocols) > 1:
+        return configs[0].task
+    trajectories, every = protocols.pop()
+    pairs = "all pairs" if every == 1 else f"every {_ordinal(every)} pair"
+    return f"{configs[0].task}, {trajectories} demonstration{'s' * (trajectories > 1)}, {pairs}"
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"

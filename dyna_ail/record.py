@@ -1,0 +1,209 @@
+"""A run's folder: the names in it, what is written before training, and how it is read back.
+
+Knows neither the algorithm nor the figures; imports no torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dyna_ail.config import Config, from_dict, to_dict
+from dyna_ail.errors import InputError
+
+CONFIG, VERSIONS, PROGRESS, DIAGNOSTICS = "config.json", "versions.json", "progress.csv", "diagnostics.csv"
+POLICY, FIGURE = "policy.zip", "learning_curve.png"
+COLUMNS = ("interactions", "imagined", "return_mean", "return_std", "score", "seconds")
+PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "stable-baselines3", "sb3-contrib", "dyna-ail")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run read back from its folder.
+
+    Attributes:
+        path: the folder.
+        config: its resolved configuration.
+        versions: versions, references and provenance; empty where the file was not kept.
+        progress: the columns of progress.csv, each [evaluations].
+    """
+
+    path: Path
+    config: Config
+    versions: Mapping[str, Any]
+    progress: Mapping[str, np.ndarray]
+
+    @property
+    def random(self) -> float | None:
+        """Return of the random policy."""
+        return self._reference("random")
+
+    @property
+    def expert(self) -> float | None:
+        """Return of the expert."""
+        return self._reference("expert")
+
+    def _reference(self, name: str) -> float | None:
+        references = self.versions.get("references")
+        if references is None:
+            from dyna_ail.envs.tasks import get_task
+
+            task = get_task(self.config.task)
+            references = {"random": task.random, "expert": task.expert}
+        value = references.get(name)
+        return None if value is None else float(value)
+
+
+def create_folder(config: Config, out: Path | None, force: bool) -> Path:
+    """Make the folder of a run, and make sure that it can be written to.
+
+    Args:
+        config: names the folder when ``out`` is None: ``results/runs/<task>-<preset>-<seed>-<time>``, always new.
+        out: the folder to make.
+        force: take ``out`` even if it exists; a run's files in it are removed, other files stay.
+
+    Raises:
+        InputError: ``out`` exists and ``force`` is off, or the folder cannot be made or written to.
+    """
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file; --out must name a folder for the run.")
+        if out.exists() and not force:
+            raise InputError(f"{out} exists; choose another --out, or overwrite the run in it with --force.")
+        folder = out
+    else:
+        name = f"{config.task}-{config.preset}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = re.sub(r"[^\w.-]+", "-", name)
+        parent = Path("results", "runs")
+        candidates = (parent / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
+        folder = next(candidate for candidate in candidates if not candidate.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=out is not None and force)
+        for name in (PROGRESS, DIAGNOSTICS, POLICY, FIGURE, CONFIG, VERSIONS):
+            (folder / name).unlink(missing_ok=True)
+        for events in folder.glob("events.out.tfevents.*"):
+            events.unlink()
+        write_json(folder / CONFIG, to_dict(config))
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
+    return folder
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write ``values`` as indented JSON."""
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def versions() -> dict[str, Any]:
+    """What the run's numbers depend on besides its configuration: versions, threads, commit, command line."""
+    import torch
+
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return {
+        "versions": found,
+        "platform": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of this source tree, ``-dirty`` with local changes; None when the package is installed elsewhere."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read(path: Path) -> Record:
+    """Read a run's folder.
+
+    Raises:
+        InputError: no folder, no run in it, or a file of it that cannot be understood.
+    """
+    config = read_config(path)
+    found = _read_json(path / VERSIONS) if (path / VERSIONS).exists() else {}
+    return Record(path, config, found, read_progress(path / PROGRESS))
+
+
+def read_config(path: Path) -> Config:
+    """Read the configuration in a run's folder.
+
+    Raises:
+        InputError: no folder, no run in it, or a configuration that cannot be understood.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder; give the folder of a run, such as results/runs/NAME.")
+    if not (path / CONFIG).exists():
+        raise InputError(f"{path} is not the folder of a run: it has no {CONFIG}.")
+    try:
+        return from_dict(_read_json(path / CONFIG))
+    except (InputError, TypeError) as error:
+        raise InputError(f"{path / CONFIG} is not the configuration of a run: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold a JSON object; it holds a {type(values).__name__}.")
+    return values
+
+
+def read_progress(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a progress.csv, each [evaluations].
+
+    Raises:
+        InputError: missing, empty, a column missing or a value that is no number.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not rows:
+        raise InputError(f"{path} holds no evaluation; has the run finished its first?")
+    missing = [name for name in COLUMNS if name not in rows[0]]
+    if missing:
+        raise InputError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name is not None}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}.") from error

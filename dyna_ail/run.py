@@ -1,0 +1,332 @@
+"""One run from configuration to folder: trains, evaluates on the way and writes everything down as it is made.
+
+The learner never sees the environment's reward; the evaluations here see nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyna_ail import record
+from dyna_ail.config import Config
+from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.errors import InputError, NonFiniteError
+from dyna_ail.evaluation import Evaluation, evaluate, evaluation_seed, make_environments, normalised_score
+from dyna_ail.statistics import interactions_to
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.logger import KVWriter, Logger
+
+    from dyna_ail.algorithm import DynaAIL
+    from dyna_ail.envs.tasks import Task
+
+
+def train(
+    config: Config, out: Path | None = None, force: bool = False, progress: bool = True, tensorboard: bool = False
+) -> Path:
+    """Train as ``config`` says and leave a run's folder behind.
+
+    Args:
+        config: the resolved configuration.
+        out: folder of the run; by default a new one under results/runs.
+        force: overwrite the run in ``out``.
+        progress: show a progress bar, or one line per evaluation where stdout is not a terminal.
+        tensorboard: also write TensorBoard event files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the task, the demonstrations or the folder cannot be used; raised before any training.
+        NonFiniteError: a loss, gradient or weight became NaN or infinite; the folder keeps what there is.
+        KeyboardInterrupt: stopped by Ctrl-C, after the iteration in progress (at once on the second); the folder
+            keeps what there is.
+    """
+    import torch
+
+    from dyna_ail.algorithm import DynaAIL
+    from dyna_ail.envs.tasks import get_task, make_env
+
+    torch.set_num_threads(1)
+    task = get_task(config.task)
+    path = demonstration_file(config, task)
+    demonstrations = Demonstrations.load(path)
+    env = make_env(config.task)
+    demonstrations.check(env.observation_space, env.action_space)
+    learner = DynaAIL(env, demonstrations, config)
+    references = _references(task, demonstrations)
+    provenance = {"file": config.demos or path.name, "sha256": record.sha256(path), **_plain(demonstrations.metadata)}
+    writers = _tensorboard_available() if tensorboard else False
+
+    folder = record.create_folder(config, out, force)
+    record.write_json(
+        folder / record.VERSIONS,
+        {**record.versions(), "seed": config.seed, "references": references, "demonstrations": provenance},
+    )
+    journal = Journal(folder, config, references, progress, tensorboard=writers)
+    try:
+        with _stop_on_interrupt(journal):
+            learner.learn(config.interactions, journal)
+        if journal.interrupted:
+            journal.save_policy(learner)
+            raise KeyboardInterrupt
+    except (KeyboardInterrupt, NonFiniteError):
+        journal.close("stopped")
+        raise
+    finally:
+        env.close()
+    journal.close("finished")
+    return folder
+
+
+def demonstration_file(config: Config, task: Task) -> Path:
+    """The file to imitate: ``config.demos``, or the one bundled for the task.
+
+    Raises:
+        InputError: none is named and none is bundled.
+    """
+    if config.demos is not None:
+        return Path(config.demos)
+    if task.demos is None:
+        raise InputError(
+            f"no demonstrations are bundled for {config.task}; give a file with --demos PATH, or make one: "
+            f"`dyna-ail expert train --task {config.task} --out EXPERT`, then "
+            f"`dyna-ail demos record --task {config.task} --expert EXPERT --out demos.npz`."
+        )
+    return task.demos
+
+
+class Journal:
+    """The callback of a run: evaluates, writes the rows, keeps policy.zip fresh and tells the user."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        references: dict[str, float | None],
+        progress: bool,
+        tensorboard: bool,
+    ) -> None:
+        """Make the environments for evaluation and open the tables.
+
+        Args:
+            folder: the run's folder, which exists.
+            config: the run's configuration.
+            references: returns of the ``random`` policy and of the ``expert``; None where unknown.
+            progress: whether to report while running.
+            tensorboard: also write event files.
+        """
+        self.folder, self.config, self.references = folder, config, references
+        self.environments = make_environments(config.task, config.evaluation.episodes)
+        shared = _tensorboard_writer(folder) if tensorboard else []
+        self.progress = _Table(folder / record.PROGRESS, shared)
+        self.diagnostics = _Table(folder / record.DIAGNOSTICS, shared)
+        self.display = _Display(config.interactions) if progress else None
+        self.start = time.perf_counter()
+        self.next_evaluation = 0
+        self.evaluated_at = -1
+        self.interrupted = False
+
+    def __call__(self, learner: DynaAIL) -> bool:
+        """Record one iteration; False stops the run."""
+        done = learner.interactions
+        if learner.iteration > 0:
+            counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
+            self.diagnostics.write({**counts, **dict(sorted(learner.metrics.items()))}, done)
+        due = done >= self.next_evaluation or done >= self.config.interactions
+        if due and done != self.evaluated_at and not self.interrupted:
+            self._evaluate(learner)
+        elif self.display:
+            self.display.advance(done)
+        return not self.interrupted
+
+    def _evaluate(self, learner: DynaAIL) -> None:
+        done, every = learner.interactions, self.config.evaluation.every
+        seed = evaluation_seed(self.config.seed, done)
+        result = evaluate(learner.policy, self.environments, self.config.evaluation.episodes, seed)
+        score = normalised_score(result.mean, self.references["random"], self.references["expert"])
+        row = {
+            "interactions": done,
+            "imagined": learner.imagined,
+            "return_mean": result.mean,
+            "return_std": result.std,
+            "length_mean": float(result.lengths.mean()),
+            "score": score,
+            "seconds": self._seconds(),
+        }
+        self.progress.write(row, done)
+        self.save_policy(learner)
+        self.next_evaluation = (done // every + 1) * every
+        self.evaluated_at = done
+        if self.display:
+            self.display.advance(done, result, score)
+
+    def save_policy(self, learner: DynaAIL) -> None:
+        """Replace policy.zip in one step, so that a killed run leaves a whole one."""
+        temporary = self.folder / ".policy.zip"
+        learner.save(temporary)
+        os.replace(temporary, self.folder / record.POLICY)
+
+    def close(self, how: str) -> None:
+        """Close the tables, draw the figure and print the summary; ``how`` the run ended."""
+        self.progress.close()
+        self.diagnostics.close()
+        self.environments.close()
+        if self.display:
+            self.display.close()
+        if self.evaluated_at < 0:
+            print(f"{how} before the first evaluation; folder {self.folder}")
+            return
+        from dyna_ail.plots import learning_curves
+
+        learning_curves([self.folder], self.folder / record.FIGURE)
+        print(summary(self.folder, how))
+        for label, name in (("folder", ""), ("policy", record.POLICY), ("figure", record.FIGURE)):
+            print(f"  {label}  {self.folder / name}")
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.start, 3)
+
+
+def summary(folder: Path, how: str) -> str:
+    """One line about a run that has ``how`` ("finished", "stopped"): its last score and when it reached the expert."""
+    progress = record.read_progress(folder / record.PROGRESS)
+    parts = [f"return {progress['return_mean'][-1]:,.1f}"]
+    if np.isfinite(progress["score"][-1]):
+        first, held = interactions_to(progress), interactions_to(progress, hold=3)
+        parts[0] += f" ({progress['score'][-1]:.0%} of the expert)"
+        parts.append(
+            "90% never reached"
+            if first is None
+            else f"90% first at {first:,}, {f'held from {held:,}' if held is not None else 'not held'}"
+        )
+    minutes = progress["seconds"][-1] / 60
+    return f"{how}: {', '.join(parts)}; {int(progress['interactions'][-1]):,} interactions in {minutes:.1f} min"
+
+
+class _Table:
+    """One CSV file, and perhaps TensorBoard, behind SB3's logger; every row is flushed as it is written."""
+
+    def __init__(self, path: Path, shared: list[KVWriter]) -> None:
+        self.path, self.shared = path, shared
+        self.logger: Logger | None = None
+
+    def write(self, row: dict[str, Any], step: int) -> None:
+        from stable_baselines3.common.logger import CSVOutputFormat, Logger
+
+        if self.logger is None:
+            output = CSVOutputFormat(str(self.path))
+            # SB3 takes new columns from a set, in an order that changes with every process: name the first ones here.
+            output.keys = list(row)
+            output.file.write(",".join(row) + "\n")
+            self.logger = Logger(folder=str(self.path.parent), output_formats=[output, *self.shared])
+        for key, value in row.items():
+            self.logger.record(key, value)
+        self.logger.dump(step)
+
+    def close(self) -> None:
+        if self.logger is not None:
+            self.logger.close()
+
+
+class _Display:
+    """What the user sees of a run in progress: a bar on a terminal, else one plain line per evaluation."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.total = total
+        self.start = time.perf_counter()
+        self.bar: Progress | None = None
+        if Console().is_terminal:
+            self.bar = Progress(
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f} interactions"),
+                TextColumn("{task.fields[status]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                refresh_per_second=2,
+                speed_estimate_period=600,
+            )
+            self.task = self.bar.add_task("train", total=total, status="")
+            self.bar.start()
+
+    def advance(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
+        status = None
+        if result is not None:
+            status = f"return {result.mean:,.1f}"
+            status += f" = {score:.0%} of expert" if np.isfinite(score) else ""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done)
+            if status is not None:
+                self.bar.update(self.task, status=status)
+        elif status is not None:
+            elapsed = time.perf_counter() - self.start
+            left = _clock(elapsed * (self.total - done) / done) if done else "-:--"
+            print(f"{done:,}/{self.total:,} interactions  {status}  {_clock(elapsed)} left {left}", flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def _stop_on_interrupt(journal: Journal) -> Iterator[None]:
+    """Let the first Ctrl-C end the run after the iteration in progress, and the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        if journal.interrupted:
+            raise KeyboardInterrupt
+        journal.interrupted = True
+        print("\nstopping after this iteration; press Ctrl-C again to stop at once", flush=True)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
+    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown."""
+    metadata = demonstrations.metadata
+    random, expert = metadata.get("random_return", task.random), metadata.get("expert_return", task.expert)
+    return {"random": None if random is None else float(random), "expert": None if expert is None else float(expert)}
+
+
+def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata without its long list of returns."""
+    return {key: value for key, value in metadata.items() if key != "returns"}
+
+
+def _tensorboard_available() -> bool:
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
+    return True
+
+
+def _tensorboard_writer(folder: Path) -> list[KVWriter]:
+    from stable_baselines3.common.logger import TensorBoardOutputFormat
+
+    return [TensorBoardOutputFormat(str(folder))]
