@@ -1,0 +1,143 @@
+"""Algorithm 1 of the Dyna-AIL paper: alternate model-free imitation in the real environment with planning in a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3.common.utils import set_random_seed
+
+from dyna_ail.cloning import clone
+from dyna_ail.config import Config
+from dyna_ail.demonstrations import Demonstrations, ExpertPairs
+from dyna_ail.discriminator import Discriminator
+from dyna_ail.errors import InputError
+from dyna_ail.forward_model import ForwardModel
+from dyna_ail.model_free import MODEL_FREE
+from dyna_ail.networks import Scaling
+from dyna_ail.planners import PLANNERS
+from dyna_ail.policy import ImitationPolicy, make_agent
+from dyna_ail.replay import ReplayBuffer
+from dyna_ail.rollout import RealRollout, Segment
+from dyna_ail.spaces import action_dim, check_spaces
+
+
+class DynaAIL:
+    """Learns a policy that behaves like the demonstrator, from demonstrations and few real interactions.
+
+    Args:
+        env: the training environment; every step of it is counted. Its reward is never read.
+        demonstrations: the expert's trajectories (thinned as ``config`` says, drawn with its seed), or ready pairs.
+        config: all settings; the ``dyna-ail`` preset by default.
+
+    Raises:
+        InputError: the spaces are not supported or the demonstrations do not fit them.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        demonstrations: Demonstrations | ExpertPairs,
+        config: Config | None = None,
+    ) -> None:
+        self.config = config = config or Config()
+        check_spaces(env.observation_space, env.action_space)
+        if isinstance(demonstrations, Demonstrations):
+            demonstrations.check(env.observation_space, env.action_space)
+            rng = np.random.default_rng(config.seed)
+            demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
+        set_random_seed(config.seed)  # SB3 draws its initial weights and minibatches from the global generators
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.expert_obs = torch.as_tensor(demonstrations.obs)
+        self.expert_action = torch.as_tensor(demonstrations.action)
+
+        scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor)
+        self.agent = make_agent(env.observation_space, env.action_space, config, scaling)
+        self.rollout = RealRollout(env, self.policy, config.seed, self.generator)
+        self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
+        self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
+        self.forward_model = ForwardModel(scaling, config.forward_model)
+        self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
+        self.planner = PLANNERS[config.planner.method](
+            self.policy, self.discriminator, self.forward_model, scaling, config
+        )
+        self.iteration = 0
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def policy(self) -> ImitationPolicy:
+        """pi, an SB3 policy: ``policy.predict(obs, deterministic=True)``."""
+        policy: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
+        return policy
+
+    @property
+    def interactions(self) -> int:
+        """Steps of the training environment so far."""
+        return self.rollout.interactions
+
+    @property
+    def imagined(self) -> int:
+        """Steps inside the forward model so far."""
+        return self.planner.imagined
+
+    def learn(self, interactions: int | None = None, callback: Callable[[DynaAIL], object] | None = None) -> DynaAIL:
+        """Algorithm 1, until ``interactions`` real steps are spent (by default the configuration's budget).
+
+        ``callback(self)`` is called before the first iteration and after each one; :attr:`metrics` holds the
+        iteration's diagnostics.
+
+        Raises:
+            InputError: a negative budget.
+            NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
+        """
+        budget = self.config.interactions if interactions is None else interactions
+        if budget < 0:
+            raise InputError(f"the number of interactions must be at least 0; got {budget}.")
+        callback = callback or (lambda _: None)
+        expert, generator = (self.expert_obs, self.expert_action), self.generator
+
+        if self.iteration == 0:
+            self._record(cloning=clone(self.policy, *expert, self.config.cloning, generator))
+            callback(self)
+        while self.interactions < budget:
+            # Line 3: sample trajectories with the policy on the environment.
+            segment = self.rollout.collect(min(self.config.steps_per_iteration, budget - self.interactions))
+            held_out = self._held_out_error(segment)
+            # Line 4: store them in B.
+            self.replay.add(segment.transitions)
+            # Line 5: update the discriminator (Eq. 6).
+            progress = self.interactions / budget
+            discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
+            # Line 6: update the policy on the real trajectories (Eq. 7).
+            model_free = self.model_free.update(segment)
+            # Line 7: train the forward model on B (Eq. 5).
+            model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
+            # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
+            planner = self.planner.improve(self.replay, generator)
+            self.iteration += 1
+            self._record(
+                discriminator=discriminator, model_free=model_free, model={**model, **held_out}, planner=planner
+            )
+            callback(self)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the policy as an SB3 ``.zip`` that ``sb3_contrib.TRPO.load`` opens."""
+        self.agent.save(path)
+
+    def _held_out_error(self, segment: Segment) -> dict[str, float]:
+        """The forward model's error by depth 1..T_p on trajectories that it has not been trained on yet."""
+        if not self.config.uses_model:
+            return {}
+        errors = self.forward_model.errors_by_depth(segment.transitions, self.config.planner.horizon)
+        return {f"error_{depth}": error for depth, error in enumerate(errors, start=1)}
+
+    def _record(self, **parts: dict[str, float]) -> None:
+        self.metrics = {f"{part}/{name}": value for part, metrics in parts.items() for name, value in metrics.items()}
+        with torch.no_grad():
+            if not self.policy.discrete:
+                self.metrics["policy/std"] = self.policy.log_std.exp().mean().item()

@@ -1,0 +1,327 @@
+"""Every setting of a run: frozen dataclasses, the presets, and their validation. Imports nothing of the project."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_type_hints
+
+from dyna_ail.errors import InputError
+
+Activation = Literal["relu", "silu", "tanh"]
+Cost = Literal["gail", "d", "airl"]
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The stochastic policy: diagonal Gaussian with a bounded mean (Box) or categorical (Discrete)."""
+
+    hidden: tuple[int, ...] = (100, 50)
+    """Widths of the hidden layers, of the policy and of TRPO's value function alike."""
+    activation: Activation = "relu"
+    """Non-linearity of the hidden layers."""
+    initial_std: float = 0.37
+    """Initial standard deviation of the Gaussian, as a fraction of half the action range (Box only)."""
+    temperature: float = 1.0
+    """Temperature tau of the straight-through Gumbel-softmax, MGAIL Section 3.2.2 (Discrete only)."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """D(s, a), the probability that a pair came from the policy and not from the expert."""
+
+    hidden: tuple[int, ...] = (200, 100)
+    """Widths of the hidden layers."""
+    updates: int = 50
+    """Gradient steps per iteration (the paper's m)."""
+    batch_size: int = 128
+    """Policy pairs per step; as many expert pairs are added."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate at the start of the run."""
+    final_learning_rate: float = 3e-4
+    """Adam's learning rate at the end of the run, reached linearly (MAIL Section 5 advises a slow decay)."""
+    regularisation: Literal["gradient-penalty", "spectral-norm", "none"] = "gradient-penalty"
+    """How the Lipschitz constant of the logit is held."""
+    penalty: float = 1.0
+    """Weight of the gradient penalty towards norm 1."""
+    expert_noise: float = 0.0
+    """Standard deviation of the Gaussian noise added to the expert's scaled pairs (MAIL Section 5)."""
+
+
+@dataclass(frozen=True)
+class ForwardModelConfig:
+    """The learned dynamics f(s, a) = s' - s (Dyna-AIL Eq. 5) and the continuation probability."""
+
+    architecture: Literal["mlp", "gru"] = "mlp"
+    """mlp: concatenate and pass on. gru: GRU state encoder, action encoder, Hadamard product, decoder (MGAIL Fig. 4)."""
+    hidden: tuple[int, ...] = (200, 200, 200)
+    """Widths of the hidden layers (gru: the first is the width of the shared space)."""
+    ensemble: int = 1
+    """Number of models K; each imagined rollout follows one of them."""
+    learning_rate: float = 1e-3
+    """AdamW's learning rate."""
+    weight_decay: float = 1e-4
+    """AdamW's weight decay."""
+    batch_size: int = 256
+    """Transitions (gru: sequences) per step."""
+    epochs: float = 2.0
+    """Passes over the buffer per iteration, within min_updates and max_updates."""
+    min_updates: int = 100
+    """Fewest gradient steps per iteration."""
+    max_updates: int = 500
+    """Most gradient steps per iteration."""
+    sequence: int = 5
+    """Length of the recorded sequences on which the gru is trained."""
+
+
+@dataclass(frozen=True)
+class ModelFreeConfig:
+    """The model-free phase, Algorithm 1 line 6."""
+
+    method: Literal["trpo", "none"] = "trpo"
+    """trpo: one trust-region step of sb3-contrib's TRPO. none: no model-free step."""
+    target_kl: float = 0.01
+    """Bound on the KL divergence of the step."""
+    gae_lambda: float = 0.95
+    """Lambda of the generalised advantage estimate."""
+    cg_damping: float = 0.1
+    """Damping of the Fisher matrix in the conjugate gradient."""
+    critic_epochs: int = 5
+    """Passes of the value function over the batch."""
+    critic_learning_rate: float = 1e-3
+    """Adam's learning rate of the value function."""
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """The twin critics behind the planner's tail."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers (SiLU with LayerNorm)."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+    target_rate: float = 0.005
+    """Rate at which the slow targets follow."""
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Planning inside the forward model, Algorithm 1 lines 8-9."""
+
+    method: Literal["mgail", "none"] = "mgail"
+    """mgail: end-to-end update through imagined rollouts (MGAIL Eqs. 12-13). none: no planning."""
+    horizon: int = 10
+    """T_p, the length of an imagined rollout."""
+    updates: int = 50
+    """Gradient steps per iteration (the paper's p)."""
+    batch_size: int = 256
+    """Imagined rollouts per step."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate of the policy."""
+    max_grad_norm: float = 10.0
+    """Bound on the norm of the policy's gradient."""
+    saturation_penalty: float = 0.02
+    """Weight of the mean square of the policy's output before its tanh or softmax. Not in the papers: without it
+    the bounded mean saturates and the pathwise gradient vanishes."""
+    tail: bool = True
+    """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
+    critic: CriticConfig = field(default_factory=CriticConfig)
+
+
+@dataclass(frozen=True)
+class CloningConfig:
+    """Behavioural cloning before the first interaction."""
+
+    updates: int = 0
+    """Gradient steps on the demonstrations; 0 for none."""
+    batch_size: int = 64
+    """Expert pairs per step."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Deterministic evaluation in environments of its own; not counted as interactions."""
+
+    every: int = 2000
+    """Real interactions between evaluations."""
+    episodes: int = 10
+    """Episodes per evaluation."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run of Dyna-AIL."""
+
+    task: str = "Hopper-v5"
+    """Gymnasium id, or module:id to import the module first."""
+    preset: str = "dyna-ail"
+    """The preset these values started from."""
+    interactions: int = 60_000
+    """Budget: steps of the training environment."""
+    seed: int = 0
+    """Seed of everything: the choice of demonstrations, networks, noise, environment."""
+    demos: str | None = None
+    """Demonstration file (.npz); by default the one bundled for the task."""
+    trajectories: int = 4
+    """Demonstrations to use, drawn with the seed."""
+    every: int = 20
+    """Keep every k-th pair of each demonstration, from an offset drawn with the seed; 1 keeps all."""
+    discount: float = 0.99
+    """Discount gamma, of TRPO, of the imagined cost and of the critics."""
+    cost: Cost = "gail"
+    """What the policy minimises. gail: log D, for tasks that end early when the agent fails. airl: the logit of D, for
+    tasks that end early when it succeeds. d: D itself (MGAIL's J)."""
+    steps_per_iteration: int = 1000
+    """Real interactions per iteration of Algorithm 1 (line 3)."""
+    replay_capacity: int = 1_000_000
+    """Most transitions kept in B; the oldest are overwritten."""
+    observation_floor: float = 0.05
+    """Least standard deviation by which a component of the observation is divided before it enters a network."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    forward_model: ForwardModelConfig = field(default_factory=ForwardModelConfig)
+    model_free: ModelFreeConfig = field(default_factory=ModelFreeConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    cloning: CloningConfig = field(default_factory=CloningConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether any phase needs the forward model."""
+        return self.planner.method != "none"
+
+
+# A preset is a set of values and nothing else: the loop never asks for its name.
+PRESETS: dict[str, dict[str, Any]] = {
+    "dyna-ail": {},
+    "gail": {"planner.method": "none"},
+    "model-based": {"model_free.method": "none"},
+    "bc": {
+        "model_free.method": "none",
+        "planner.method": "none",
+        "interactions": 0,
+        "cloning.updates": 5000,
+    },
+}
+
+
+def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """The end of an error message: the nearest known name, or all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
+
+
+def make_config(preset: str = "dyna-ail", *layers: Mapping[str, Any], **values: Any) -> Config:
+    """A configuration: the defaults, then each layer, then the preset, then ``values``.
+
+    Args:
+        preset: one of ``PRESETS``.
+        layers: dotted values below the preset, such as a task's defaults ``{"planner.horizon": 5}``.
+        values: top-level values above all else, such as ``seed=3``; dotted ones as ``**{"planner.horizon": 5}``.
+
+    Raises:
+        InputError: an unknown preset, an unknown field or a value outside its range.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}: {nearest(preset, PRESETS)}")
+    merged: dict[str, Any] = {}
+    for layer in (*layers, PRESETS[preset], values):
+        merged.update(layer)
+    return with_values(Config(), {"preset": preset, **merged})
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """A copy of ``config`` with dotted ``values``, such as ``{"planner.horizon": 5}``, replaced in one go.
+
+    Raises:
+        InputError: an unknown field or a value outside its range.
+    """
+    return _replace(config, values, prefix="")
+
+
+def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    names = [f.name for f in dataclasses.fields(part)]
+    grouped: dict[str, dict[str, Any]] = {}
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        if head not in names or bool(rest) != dataclasses.is_dataclass(getattr(part, head)):
+            raise InputError(f"unknown setting {prefix + key!r}: {nearest(head, names)}")
+        if rest:
+            grouped.setdefault(head, {})[rest] = value
+        else:
+            changes[head] = value
+    for head, inner in grouped.items():
+        changes[head] = _replace(getattr(part, head), inner, prefix=f"{prefix}{head}.")
+    return dataclasses.replace(part, **changes)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The configuration written by :func:`to_dict`.
+
+    Raises:
+        InputError: an unknown field, a missing part or a value outside its range.
+    """
+    built: Config = _from_dict(Config, values, prefix="")
+    return built
+
+
+def _from_dict(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"expected a table of settings at {prefix or 'the top'!r}, got {type(values).__name__}.")
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise InputError(f"unknown setting {prefix + key!r}: {nearest(key, hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            value = _from_dict(hints[key], value, prefix=f"{prefix}{key}.")  # type: ignore[arg-type]
+        arguments[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)
+
+
+def validate(config: Config) -> None:
+    """Refuse values that cannot work.
+
+    Raises:
+        InputError: names the setting, what it must be and what it is.
+    """
+    parts: dict[str, Any] = {"": config, "policy.": config.policy, "discriminator.": config.discriminator}
+    parts |= {"forward_model.": config.forward_model, "model_free.": config.model_free, "planner.": config.planner}
+    parts |= {"planner.critic.": config.planner.critic, "cloning.": config.cloning, "evaluation.": config.evaluation}
+    may_be_zero = {"interactions", "seed", "updates", "penalty", "expert_noise", "weight_decay", "saturation_penalty"}
+    at_most_one = {"discount", "gae_lambda", "target_rate"}
+    for prefix, part in parts.items():
+        hints = get_type_hints(type(part))
+        for name, hint in hints.items():
+            value, key = getattr(part, name), prefix + name
+            choices = getattr(hint, "__args__", ()) if getattr(hint, "__origin__", None) is Literal else ()
+            if choices and value not in choices:
+                raise InputError(f"--{key} must be one of {', '.join(choices)}; got {value!r}.")
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, bool) or not isinstance(number, int | float):
+                    continue
+                if not math.isfinite(number) or number < 0 or (number == 0 and name not in may_be_zero):
+                    bound = "at least 0" if name in may_be_zero else "at least 1" if hint is int else "above 0"
+                    raise InputError(f"--{key} must be {bound}; got {value}.")
+                if name in at_most_one and number > 1:
+                    raise InputError(f"--{key} must be at most 1; got {value}.")
+    idle = config.model_free.method == "none" and config.planner.method == "none"
+    if idle and config.interactions > 0:
+        raise InputError(
+            "with neither a model-free phase nor a planner nothing learns from interactions: "
+            f"set --interactions 0 (got {config.interactions}) or choose a --model_free.method or --planner.method."
+        )

@@ -1,0 +1,187 @@
+"""The stochastic policy pi(a|s): an SB3 policy whose sampling is reparameterised (MGAIL Section 3.2, Eq. 10)."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+from sb3_contrib import TRPO
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from dyna_ail.config import Config
+from dyna_ail.errors import InputError
+from dyna_ail.networks import ACTIVATIONS, CLIP, Scaling
+from dyna_ail.spaces import action_dim
+
+
+class ScaledObservation(BaseFeaturesExtractor):
+    """Scales raw observations inside the network, so that a saved policy takes what the environment gives."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, observation_space: spaces.Box, mean: list[float], std: list[float]) -> None:
+        super().__init__(observation_space, features_dim=len(mean))
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Scaled observation, shape of ``obs``."""
+        return ((obs - self.mean) / self.std).clamp(-CLIP, CLIP)
+
+
+def straight_through(logits: Tensor, gumbel: Tensor, temperature: float) -> Tensor:
+    """Straight-through Gumbel-softmax: the one-hot argmax forward, the gradient of the softmax backward.
+
+    MGAIL Section 3.2.2: ``argmax_i [g_i + log pi(a_i|s)]``, relaxed to ``softmax((g + log pi) / tau)``.
+    Shapes: all ``[..., n]``.
+    """
+    soft = torch.softmax((gumbel + torch.log_softmax(logits, -1)) / temperature, -1)
+    hard = nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
+    return hard + (soft - soft.detach())
+
+
+class ImitationPolicy(ActorCriticPolicy):
+    """Diagonal Gaussian with a bounded mean (Box) or categorical (Discrete).
+
+    The mean is ``centre + half * tanh(u)``: still a plain Gaussian, so TRPO's KL is unchanged, but the pathwise
+    gradient can no longer drive it out of the action range, where it explodes. Departure from the papers, which leave
+    the mean free. Actions are encoded as in :mod:`dyna_ail.spaces`.
+    """
+
+    action_centre: Tensor
+    action_half: Tensor
+
+    def __init__(self, *args: Any, initial_std: float = 0.37, temperature: float = 1.0, **kwargs: Any) -> None:
+        self.initial_std, self.temperature = initial_std, temperature
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.discrete = isinstance(self.action_space, spaces.Discrete)
+        self.encoded_dim = action_dim(self.action_space)
+        if isinstance(self.action_space, spaces.Box):
+            low, high = torch.as_tensor(self.action_space.low), torch.as_tensor(self.action_space.high)
+            self.register_buffer("action_centre", (high + low) / 2, persistent=False)
+            self.register_buffer("action_half", (high - low) / 2, persistent=False)
+            with torch.no_grad():
+                self.log_std.copy_(torch.log(self.initial_std * self.action_half))
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        own = {"initial_std": self.initial_std, "temperature": self.temperature}
+        return {**super()._get_constructor_parameters(), **own}
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        if self.discrete:
+            return super()._get_action_dist_from_latent(latent_pi)
+        return self.action_dist.proba_distribution(self._bounded(self.action_net(latent_pi)), self.log_std)
+
+    def _bounded(self, head: Tensor) -> Tensor:
+        return self.action_centre + self.action_half * torch.tanh(head)
+
+    def head(self, obs: Tensor) -> Tensor:
+        """The network's output before its squashing: the unbounded mean (Box) or the logits. ``[..., action_dim]``."""
+        features: Tensor = self.extract_features(obs)  # type: ignore[assignment]
+        out: Tensor = self.action_net(self.mlp_extractor.forward_actor(features))
+        return out
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """The ``xi`` of :meth:`reparameterise`, ``[*shape, action_dim]``: standard normal, or Gumbel for Discrete."""
+        out = torch.empty(*shape, self.encoded_dim)
+        return -out.exponential_(generator=generator).log() if self.discrete else out.normal_(generator=generator)
+
+    def reparameterise(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """The action drawn by ``noise`` (MGAIL Eq. 10): ``mu(s) + sigma xi``, or the straight-through one-hot.
+
+        Differentiable in the policy's parameters and in ``obs``. Gaussian actions are not clipped yet.
+        Shapes: ``obs [..., obs_dim]``, ``noise`` and the result ``[..., action_dim]``.
+        """
+        head = self.head(obs)
+        if self.discrete:
+            return straight_through(head, noise, self.temperature)
+        return self._bounded(head) + self.log_std.exp() * noise
+
+    def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """:meth:`reparameterise`, clipped to the action space as the environment would receive it."""
+        action = self.reparameterise(obs, noise)
+        return (
+            action
+            if self.discrete
+            else torch.clamp(action, self.action_centre - self.action_half, self.action_centre + self.action_half)
+        )
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """The parameters of pi, without the value function's."""
+        return [p for name, p in self.named_parameters() if "value" not in name]
+
+
+def make_agent(observation_space: Space[Any], action_space: Space[Any], config: Config, scaling: Scaling) -> TRPO:
+    """sb3-contrib's TRPO around an :class:`ImitationPolicy`, with no environment, so that it cannot step one.
+
+    It carries the policy whatever the preset, so that every run's ``policy.zip`` opens with ``TRPO.load``.
+    """
+    method, hidden = config.model_free, list(config.policy.hidden)
+    agent = TRPO(
+        ImitationPolicy,
+        env=None,  # type: ignore[arg-type]
+        learning_rate=method.critic_learning_rate,
+        gamma=config.discount,
+        gae_lambda=method.gae_lambda,
+        target_kl=method.target_kl,
+        cg_damping=method.cg_damping,
+        n_critic_updates=method.critic_epochs,
+        n_steps=config.steps_per_iteration,
+        policy_kwargs={
+            "net_arch": {"pi": hidden, "vf": hidden},
+            "activation_fn": ACTIVATIONS[config.policy.activation],
+            "initial_std": config.policy.initial_std,
+            "temperature": config.policy.temperature,
+            "features_extractor_class": ScaledObservation,
+            "features_extractor_kwargs": {
+                "mean": np.asarray(scaling.obs_mean).tolist(),
+                "std": np.asarray(scaling.obs_std).tolist(),
+            },
+        },
+        seed=config.seed,
+        device="cpu",
+        _init_setup_model=False,
+    )
+    agent.observation_space, agent.action_space, agent.n_envs = observation_space, action_space, 1
+    agent._setup_model()
+    agent.set_logger(configure(None, []))
+    return agent
+
+
+def load_policy(
+    path: str | Path, observation_space: Space[Any], action_space: Space[Any], config: Config
+) -> ImitationPolicy:
+    """The policy in a run's ``policy.zip``, read without executing anything in it.
+
+    Only the weights are taken from the archive, into networks built from ``config`` and the spaces. (SB3's own
+    ``load`` unpickles, so it is for files that one trusts.)
+
+    Raises:
+        InputError: the file is missing, damaged, or holds another policy's weights.
+    """
+    width = observation_space.shape[0]  # type: ignore[index]
+    scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
+    agent = make_agent(observation_space, action_space, config, scaling)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:
+            weights = torch.load(io.BytesIO(file.read()), weights_only=True)
+        agent.policy.load_state_dict(weights)
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} holds no policy of this run: {first_line}.") from error
+    policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
+    return policy

@@ -1,0 +1,53 @@
+"""Actions as networks see them: float rows ``[N, action_dim]``, clipped (Box) or one-hot (Discrete)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from dyna_ail.errors import InputError
+
+
+def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> None:
+    """Refuse spaces that the package does not handle.
+
+    Raises:
+        InputError: unless observations are a one-dimensional Box and actions a one-dimensional bounded Box or Discrete.
+    """
+    if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
+        raise InputError(
+            f"observations must be a one-dimensional Box, got {observation_space}: "
+            "wrap the environment in gymnasium.wrappers.FlattenObservation."
+        )
+    if isinstance(action_space, spaces.Discrete):
+        return
+    if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
+        raise InputError(f"actions must be Discrete or a one-dimensional Box, got {action_space}.")
+    if not action_space.is_bounded():
+        raise InputError(
+            f"a Box of actions needs finite bounds, got {action_space}: "
+            "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction."
+        )
+
+
+def action_dim(space: Space[Any]) -> int:
+    """Width of an encoded action: the number of components (Box) or of choices (Discrete)."""
+    return int(space.n) if isinstance(space, spaces.Discrete) else int(space.shape[0])  # type: ignore[index]
+
+
+def encode_actions(space: Space[Any], actions: np.ndarray) -> np.ndarray:
+    """Environment actions ``[N, ...]`` as float32 rows ``[N, action_dim]``."""
+    if isinstance(space, spaces.Discrete):
+        return np.eye(int(space.n), dtype=np.float32)[np.asarray(actions, dtype=np.int64) - int(space.start)]
+    assert isinstance(space, spaces.Box)
+    return np.clip(actions, space.low, space.high).astype(np.float32)
+
+
+def decode_action(space: Space[Any], row: np.ndarray) -> Any:
+    """One encoded action ``[action_dim]`` as what ``env.step`` takes."""
+    if isinstance(space, spaces.Discrete):
+        return int(row.argmax()) + int(space.start)
+    assert isinstance(space, spaces.Box)
+    return np.clip(row, space.low, space.high).astype(space.dtype)

@@ -1,0 +1,72 @@
+"""What a planner is, and what it asks of the parts it is given."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dyna_ail.replay import ReplayBuffer
+
+
+class Policy(Protocol):
+    """A reparameterised policy; see :class:`dyna_ail.policy.ImitationPolicy`."""
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """``xi``, ``[*shape, action_dim]``."""
+        ...
+
+    def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """The action drawn by ``noise``."""
+        ...
+
+    def head(self, obs: Tensor) -> Tensor:
+        """The output before its squashing."""
+        ...
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """What planning may change."""
+        ...
+
+
+class Discriminator(Protocol):
+    """D; see :class:`dyna_ail.discriminator.Discriminator`."""
+
+    def cost(self, obs: Tensor, action: Tensor) -> Tensor:
+        """What the policy minimises."""
+        ...
+
+
+class ForwardModel(Protocol):
+    """f; see :class:`dyna_ail.forward_model.ForwardModel`."""
+
+    def initial_hidden(self, batch: int) -> Tensor:
+        """Empty memory."""
+        ...
+
+    def __call__(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Next state, continuation probability, memory."""
+        ...
+
+
+class Planner(Protocol):
+    """Improves the policy inside the forward model. Built as ``Planner(policy, discriminator, forward_model, scaling, config)``."""
+
+    imagined: int
+    """Imagined steps taken so far."""
+
+    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
+        """Algorithm 1 lines 8-9, starting from states of ``replay``; returns named metrics."""
+        ...
+
+
+class NoPlanner:
+    """Leaves the policy as it is."""
+
+    def __init__(self, *parts: object) -> None:
+        self.imagined = 0
+
+    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
+        """Do nothing."""
+        return {}

@@ -1,0 +1,67 @@
+"""The end-to-end planner (Algorithm 1 lines 8-9, Dyna-AIL Eq. 8): descend J through D, f and the policy at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dyna_ail.config import Config
+from dyna_ail.networks import Scaling, adam_step
+from dyna_ail.planners.critic import TwinCritic
+from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
+from dyna_ail.planners.unroll import cost_to_go, unroll
+from dyna_ail.replay import ReplayBuffer
+
+
+class MGAILPlanner:
+    """Improves the policy by the gradient of the imagined cost (MGAIL Eqs. 12-13) from states of the buffer."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        discriminator: Discriminator,
+        forward_model: ForwardModel,
+        scaling: Scaling,
+        config: Config,
+    ) -> None:
+        self.policy, self.discriminator, self.forward_model = policy, discriminator, forward_model
+        self.config, self.discount = config.planner, config.discount
+        self.critic = TwinCritic(scaling, config.planner.critic) if config.planner.tail else None
+        self.optimizer = torch.optim.Adam(policy.actor_parameters(), lr=config.planner.learning_rate, fused=True)
+        self.imagined = 0
+
+    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
+        """``config.updates`` steps of :meth:`step`; returns the metrics of the last one."""
+        metrics: dict[str, float] = {}
+        for _ in range(self.config.updates):
+            metrics = self.step(replay.sample(self.config.batch_size, generator).obs, generator)
+        return metrics
+
+    def step(self, start: Tensor, generator: torch.Generator) -> dict[str, float]:
+        """One gradient step of the policy on the cost imagined from ``start [B, obs_dim]``, and one of the critics.
+
+        Departures from the papers: the tail, which adds a critic's ``gamma^T_p Q(s_T, a_T)`` to J, and the penalty on
+        the policy's output before its squashing, on the start states.
+        """
+        c, policy = self.config, self.policy
+        noise = policy.noise((c.horizon + 1, len(start)), generator)
+        hidden = self.forward_model.initial_hidden(len(start))
+        imagined = unroll(start, hidden, noise[:-1], policy.sample, self.discriminator.cost, self.forward_model)
+        self.imagined += c.horizon * len(start)
+
+        end = imagined.obs[-1]
+        last = policy.sample(end, noise[-1])
+        tail = self.critic(end, last) if self.critic else None
+        cost = cost_to_go(imagined, self.discount, tail)[0].mean()
+        loss = cost + c.saturation_penalty * policy.head(start).square().mean()
+        metrics = {
+            "cost": cost.item(),
+            "cost_per_step": imagined.cost.mean().item(),
+            "alive": imagined.continues.prod(0).mean().item(),
+            "grad_norm": adam_step("planner", self.optimizer, loss, policy.actor_parameters(), c.max_grad_norm),
+        }
+        if self.critic:
+            with torch.no_grad():
+                target = cost_to_go(imagined, self.discount, self.critic.slow(end, last))
+            metrics |= self.critic.update(imagined.obs[:-1].detach(), imagined.action.detach(), target)
+        return metrics
