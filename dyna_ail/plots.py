@@ -54,7 +54,8 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     for axes, same_task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.values(), strict=True):
         _panel(axes, same_task)
 
-    files = [out.with_suffix(".png")] + [out.with_suffix(".pdf")] * (len(runs) > 1)
+    stem = out.stem if out.suffix in (".png", ".pdf") else out.name
+    files = [out.with_name(stem + suffix) for suffix in ([".png", ".pdf"] if len(runs) > 1 else [".png"])]
     for file in files:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,9 +108,8 @@ def _panel(axes: Axes, records: Sequence[Record]) -> None:
     for name, linestyle in (("expert", (0, (6, 2))), ("random", (0, (1, 2)))):
         for value in sorted({v for v in (getattr(record, name) for record in records) if v is not None}):
             axes.axhline(value, color="0.35", linestyle=linestyle, linewidth=1, zorder=1)
-            axes.text(
-                0.99, value, name, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8, color="0.35"
-            )  # fmt: skip
+            across = axes.get_yaxis_transform()  # x as a fraction of the axes, y in data
+            axes.text(0.99, value, name, transform=across, ha="right", va="bottom", fontsize=8, color="0.35")
     axes.set_title(_title([record.config for record in records]), fontsize=10)
     axes.set_xlabel("environment interactions")
     axes.set_ylabel("return")

@@ -24,6 +24,7 @@ import numpy as np
 
 from dyna_ail.config import Config, from_dict, to_dict
 from dyna_ail.errors import InputError
+from dyna_ail.evaluation import normalised_score
 
 CONFIG, VERSIONS, PROGRESS, DIAGNOSTICS = "config.json", "versions.json", "progress.csv", "diagnostics.csv"
 POLICY, FIGURE = "policy.zip", "learning_curve.png"
@@ -56,6 +57,10 @@ class Record:
     def expert(self) -> float | None:
         """Return of the expert."""
         return self._reference("expert")
+
+    def score(self, return_mean: float) -> float:
+        """The normalised score of a return on this run's task."""
+        return normalised_score(return_mean, self.random, self.expert)
 
     def _reference(self, name: str) -> float | None:
         references = self.versions.get("references")

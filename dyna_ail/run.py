@@ -5,10 +5,13 @@ The learner never sees the environment's reward; the evaluations here see nothin
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +28,7 @@ from dyna_ail.statistics import interactions_to
 
 if TYPE_CHECKING:
     from stable_baselines3.common.logger import KVWriter, Logger
+    from stable_baselines3.common.policies import ActorCriticPolicy
 
     from dyna_ail.algorithm import DynaAIL
     from dyna_ail.envs.tasks import Task
@@ -76,9 +80,6 @@ def train(
     try:
         with _stop_on_interrupt(journal):
             learner.learn(config.interactions, journal)
-        if journal.interrupted:
-            journal.save_policy(learner)
-            raise KeyboardInterrupt
     except (KeyboardInterrupt, NonFiniteError):
         journal.close("stopped")
         raise
@@ -103,6 +104,38 @@ def demonstration_file(config: Config, task: Task) -> Path:
             f"`dyna-ail demos record --task {config.task} --expert EXPERT --out demos.npz`."
         )
     return task.demos
+
+
+def load_policy(folder: Path) -> ActorCriticPolicy:
+    """The policy in a run's folder. Runs no code from the file: only weights are read, into a policy built anew.
+
+    Raises:
+        InputError: no run, no policy in it, or one that is damaged or does not fit the run's configuration.
+    """
+    import torch
+
+    from dyna_ail.envs.tasks import make_env
+    from dyna_ail.networks import Scaling
+    from dyna_ail.policy import make_agent
+
+    config = record.read_config(folder)
+    env = make_env(config.task)
+    assert env.observation_space.shape is not None
+    scaling = Scaling.of(np.zeros((1, *env.observation_space.shape)), env.action_space, floor=1.0)
+    policy = make_agent(env.observation_space, env.action_space, config, scaling).policy
+    env.close()
+    path = folder / record.POLICY
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weights = torch.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
+        policy.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder} has no {record.POLICY} yet: its run stopped before the first evaluation."
+        ) from error
+    except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError, TypeError) as error:
+        raise InputError(f"{path} is not the policy of this run, or is damaged: {error}") from error
+    return policy
 
 
 class Journal:
@@ -136,18 +169,24 @@ class Journal:
         self.evaluated_at = -1
         self.interrupted = False
 
-    def __call__(self, learner: DynaAIL) -> bool:
-        """Record one iteration; False stops the run."""
+    def __call__(self, learner: DynaAIL) -> None:
+        """Record one iteration.
+
+        Raises:
+            KeyboardInterrupt: the user has asked to stop; policy.zip is the current policy then.
+        """
         done = learner.interactions
-        if learner.iteration > 0:
+        if learner.iteration > 0 or self.config.interactions == 0:
             counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
             self.diagnostics.write({**counts, **dict(sorted(learner.metrics.items()))}, done)
         due = done >= self.next_evaluation or done >= self.config.interactions
-        if due and done != self.evaluated_at and not self.interrupted:
+        if self.interrupted:
+            self.save_policy(learner)
+            raise KeyboardInterrupt
+        if due and done != self.evaluated_at:
             self._evaluate(learner)
         elif self.display:
             self.display.advance(done)
-        return not self.interrupted
 
     def _evaluate(self, learner: DynaAIL) -> None:
         done, every = learner.interactions, self.config.evaluation.every

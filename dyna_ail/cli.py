@@ -1,0 +1,291 @@
+"""The command line: ``dyna-ail train``, ``evaluate``, ``plot``, ``expert train``, ``demos record`` and ``demos info``.
+
+On top of everything, and imported by nobody. Torch, Gymnasium and matplotlib are loaded by the commands that need them,
+so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dyna_ail import __version__
+from dyna_ail.config import Config, make_config, nearest
+from dyna_ail.errors import InputError, NonFiniteError
+
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+
+
+@dataclass
+class Train:
+    """Train a policy from demonstrations, and keep everything about the run in a folder.
+
+    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, gail (no planner),
+    model-based (no model-free step), bc (behavioural cloning, no interaction).
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    out: OptionalPath = None
+    """Folder of the run, which must not exist; by default a new one, results/runs/TASK-PRESET-SEED-TIME."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Overwrite the run in --out; other files in the folder stay."""
+    progress: bool = True
+    """Show a progress bar; where the output is not a terminal, one line per evaluation."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also write TensorBoard event files into the folder."""
+
+    def run(self) -> None:
+        """Train."""
+        from dyna_ail.run import train
+
+        train(self.config, self.out, self.force, self.progress, self.tensorboard)
+
+
+@dataclass
+class Evaluate:
+    """Run the policy of a finished or stopped run and print what it earns."""
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    episodes: int = 10
+    """Deterministic episodes."""
+    seed: int = 0
+    """Seed of the environments."""
+
+    def run(self) -> None:
+        """Print the mean return, its standard deviation and the score."""
+        from dyna_ail.evaluation import evaluate
+        from dyna_ail.record import read
+        from dyna_ail.run import load_policy
+
+        _at_least("--episodes", self.episodes, 1)
+        _at_least("--seed", self.seed, 0)
+        record = read(self.run_folder)
+        result = evaluate(load_policy(self.run_folder), record.config.task, self.episodes, self.seed)
+        score = record.score(result.mean)
+        line = f"return {result.mean:,.1f} ± {result.std:,.1f} over {self.episodes} deterministic episodes"
+        print(line + (f", {score:.0%} of the expert" if score == score else ""))
+
+
+@dataclass
+class Plot:
+    """Draw the return of runs against environment interactions.
+
+    Runs that differ in their seed alone are drawn as one setting: interquartile mean and 95% bootstrap interval.
+    """
+
+    runs: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
+    ]
+    """Folders of runs."""
+    out: OptionalPath = None
+    """The PNG to write (of several runs a PDF too); by default learning_curve.png, in the folder of a single run."""
+
+    def run(self) -> None:
+        """Draw, and print the files."""
+        from dyna_ail.plots import learning_curves
+        from dyna_ail.record import FIGURE
+
+        if not self.runs:
+            raise InputError("no run to plot: give the folder of at least one, such as results/runs/NAME.")
+        out = self.out or (self.runs[0] / FIGURE if len(self.runs) == 1 else Path(FIGURE))
+        for file in learning_curves(self.runs, out):
+            print(file)
+
+
+@dataclass
+class ExpertTrain:
+    """Train an expert with TRPO on the task's own reward; the best evaluated policy is kept."""
+
+    task: str = "Hopper-v5"
+    """Gymnasium id, or module:id to import the module first."""
+    out: OptionalPath = None
+    """Folder of the expert; by default results/runs/expert-TASK."""
+    timesteps: int | None = None
+    """Training steps; by default the task's."""
+    seed: int = 0
+    """Seed of the network, its noise and the environments."""
+    progress: bool = True
+    """Show a progress bar."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Overwrite the expert in --out."""
+
+    def run(self) -> None:
+        """Train, and print where the expert is."""
+        from dyna_ail.envs.experts import train_expert
+
+        _at_least("--seed", self.seed, 0)
+        out = self.out or _expert_folder(self.task)
+        _refuse_existing(out, self.force)
+        expert = train_expert(self.task, out, self.timesteps, self.seed, self.progress)
+        print(f"return {expert['evaluation_return']:,.1f}; expert in {out}")
+
+
+@dataclass
+class DemosRecord:
+    """Record full deterministic episodes of a trained expert, with their provenance."""
+
+    task: str = "Hopper-v5"
+    """Gymnasium id, or module:id to import the module first."""
+    expert: OptionalPath = None
+    """Folder written by `dyna-ail expert train`; by default results/runs/expert-TASK."""
+    out: OptionalPath = None
+    """The file to write; by default results/runs/demos-TASK.npz."""
+    episodes: int = 25
+    """Episodes to record."""
+    seed: int = 0
+    """Seed of the environments."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Overwrite --out."""
+
+    def run(self) -> None:
+        """Record, and print what was recorded."""
+        from dyna_ail.envs.experts import record_demonstrations
+
+        _at_least("--seed", self.seed, 0)
+        out = self.out or _expert_folder(self.task).with_name(f"demos-{_file_name(self.task)}.npz")
+        _refuse_existing(out, self.force)
+        record_demonstrations(self.task, self.expert or _expert_folder(self.task), out, self.episodes, self.seed)
+        DemosInfo(out).run()
+
+
+@dataclass
+class DemosInfo:
+    """Print what a demonstration file holds and where it comes from."""
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """The .npz file."""
+
+    def run(self) -> None:
+        """Print it."""
+        import json
+
+        import numpy as np
+
+        from dyna_ail.demonstrations import Demonstrations
+
+        found = Demonstrations.load(self.file)
+        returns = np.array([trajectory.return_ for trajectory in found.trajectories])
+        lengths = [trajectory.length for trajectory in found.trajectories]
+        first = found.trajectories[0]
+        actions = "discrete" if first.action.ndim == 1 else f"{first.action.shape[1]} numbers"
+        print(f"file          {self.file}")
+        print(f"trajectories  {len(lengths)}, of {min(lengths)} to {max(lengths)} steps, {sum(lengths)} pairs in all")
+        print(f"returns       {returns.mean():,.1f} ± {returns.std():,.1f}, from {returns.min():,.1f}", end="")
+        print(f" to {returns.max():,.1f}")
+        print(f"observations  {first.obs.shape[1]} numbers")
+        print(f"actions       {actions}")
+        for key, value in found.metadata.items():
+            if key not in ("returns", "reset_seeds"):
+                print(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}")
+
+
+COMMANDS = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "plot": Plot,
+    "expert train": ExpertTrain,
+    "demos record": DemosRecord,
+    "demos info": DemosInfo,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0 done; 1 a loss, gradient or weight became NaN or infinite; 2 the input cannot be used; 130 stopped by Ctrl-C.
+    """
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:  # tyro, after --help or a message of its own
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"dyna-ail {__version__}")
+        return 0
+    words = next((n for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), 0)
+    if not words:
+        if set(arguments) & {"-h", "--help"} or not arguments:
+            print(_overview())
+            return 0 if arguments else 2
+        asked = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), arguments[:2])) or arguments[0]
+        raise InputError(f"unknown command {asked!r}: {nearest(asked, COMMANDS)}")
+    name, rest = " ".join(arguments[:words]), arguments[words:]
+    command: Train | Evaluate | Plot | ExpertTrain | DemosRecord | DemosInfo = tyro.cli(
+        COMMANDS[name],
+        prog=f"dyna-ail {name}",
+        args=rest,
+        default=Train(_defaults(rest)) if name == "train" else tyro.MISSING_NONPROP,
+        use_underscores=True,
+    )
+    command.run()
+    return 0
+
+
+def _overview() -> str:
+    """What ``dyna-ail --help`` prints: the commands, each with the first line of its explanation."""
+    lines = [f"  {name:<14}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: dyna-ail [-h] [--version] COMMAND ...",
+            "",
+            "Imitation learning with few interactions, by planning in a learned model.",
+            "",
+            *lines,
+            "",
+            "dyna-ail COMMAND --help explains every option of a command, with its default.",
+        ]
+    )
+
+
+def _defaults(arguments: list[str]) -> Config:
+    """The configuration of the given --preset and --task, before the other options."""
+    from dyna_ail.envs.tasks import get_task
+
+    found = {}
+    for option in ("task", "preset"):
+        for i, argument in enumerate(arguments):
+            name, equals, value = argument.partition("=")
+            if name == f"--{option}" and (equals or i + 1 < len(arguments)):
+                found[option] = value if equals else arguments[i + 1]
+    task = get_task(found.get("task", Config.task))
+    return make_config(found.get("preset", Config.preset), task.defaults, task=task.id)
+
+
+def _file_name(task: str) -> str:
+    return task.replace(":", "-").replace("/", "-")
+
+
+def _expert_folder(task: str) -> Path:
+    return Path("results", "runs", f"expert-{_file_name(task)}")
+
+
+def _refuse_existing(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; choose another --out, or overwrite it with --force.")
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{option} must be at least {least}; got {value}.")
