@@ -32,7 +32,7 @@ lint: .venv/.ready ## style, format and types
 	$(BIN)/mypy
 
 test: lint ## lint, then every test
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
 
 clean: ## remove .venv and caches; runs in results/ stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
