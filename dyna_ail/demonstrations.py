@@ -1,0 +1,316 @@
+"""Expert data: trajectories on disk (npz, no pickle), their validation, and the pairs that a run imitates.
+
+A file holds the trajectories end to end: obs [sum(T_i + 1), obs_dim], action [sum(T_i), ...], reward [sum(T_i)],
+lengths [n] (the T_i), terminated [n], and metadata, a JSON text with the provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dyna_ail.errors import InputError
+from dyna_ail.spaces import check_spaces, encode_actions
+
+if TYPE_CHECKING:
+    from gymnasium import Space
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One recorded episode of T steps, or a piece of one.
+
+    Raises:
+        InputError: wrong shapes or types, or NaN or infinite values.
+    """
+
+    obs: FloatArray
+    """[T+1, obs_dim]; the last row is the observation after the last action."""
+    action: FloatArray | IntArray
+    """[T, act_dim] float32 for Box actions, [T] int64 for Discrete ones."""
+    reward: FloatArray
+    """[T]. For reports only: the learner never sees it."""
+    terminated: bool
+    """Whether the episode ended by itself (True) or was cut by the time limit (False)."""
+
+    def __post_init__(self) -> None:
+        _expect("obs", self.obs, "float32", ndim=2)
+        if self.action.dtype == np.int64:
+            _expect("action", self.action, "int64", ndim=1)
+        else:
+            _expect("action", self.action, "float32 (or int64)", ndim=2)
+        _expect("reward", self.reward, "float32", ndim=1)
+        steps = len(self.action)
+        if steps < 1 or len(self.reward) != steps or len(self.obs) != steps + 1:
+            raise InputError(
+                "a trajectory of T >= 1 steps needs T actions, T rewards and T+1 observations; "
+                f"got {steps} actions, {len(self.reward)} rewards and {len(self.obs)} observations."
+            )
+
+    @property
+    def length(self) -> int:
+        """Number of steps T."""
+        return len(self.action)
+
+    @property
+    def return_(self) -> float:
+        """Undiscounted sum of the rewards."""
+        return float(self.reward.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class ExpertPairs:
+    """The state-action pairs that D tells from the policy's.
+
+    Raises:
+        InputError: wrong shapes or types, NaN or infinite values, or no pair at all.
+    """
+
+    obs: FloatArray
+    """[N, obs_dim]."""
+    action: FloatArray
+    """[N, action_dim], encoded: Box actions as they are, Discrete ones one-hot."""
+
+    def __post_init__(self) -> None:
+        _expect("obs", self.obs, "float32", ndim=2)
+        _expect("action", self.action, "float32", ndim=2)
+        if len(self.obs) != len(self.action) or len(self.obs) < 1:
+            raise InputError(
+                f"expert pairs need as many observations as actions, at least one; "
+                f"got {len(self.obs)} and {len(self.action)}."
+            )
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Trajectories of one demonstrator on one task, with their provenance.
+
+    Raises:
+        InputError: no trajectory, or trajectories of different tasks.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Any JSON values. ``dyna-ail demos record`` writes task, versions, expert (algorithm, settings, seed, steps),
+    seed, reset_seeds, returns, expert_return, random_return, random_episodes, deterministic and command."""
+
+    def __post_init__(self) -> None:
+        if not self.trajectories:
+            raise InputError("demonstrations need at least one trajectory; got none.")
+        first = self.trajectories[0]
+        for index, other in enumerate(self.trajectories):
+            ours = (first.obs.shape[1:], first.action.shape[1:], first.action.dtype)
+            theirs = (other.obs.shape[1:], other.action.shape[1:], other.action.dtype)
+            if theirs != ours:
+                raise InputError(
+                    "all trajectories must be of one task: observation shape, action shape and action type are "
+                    f"{_describe(*ours)} in trajectory 0 and {_describe(*theirs)} in trajectory {index}."
+                )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Demonstrations:
+        """Read a file written by :meth:`save`. Runs no code from it.
+
+        Raises:
+            InputError: the file is missing, is not of this format, is damaged, or holds NaN or infinite values.
+        """
+        name = str(path)
+        try:
+            arrays = _read(Path(path))
+        except FileNotFoundError as error:
+            raise InputError(f"no demonstrations at {name!r}: record some with `dyna-ail demos record`.") from error
+        except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(
+                f"cannot read demonstrations {name!r}: expected a whole .npz file without pickled objects; {error}"
+            ) from error
+        try:
+            return cls(_split(arrays), _parse_metadata(arrays["metadata"]))
+        except InputError as error:
+            raise InputError(f"demonstrations {name!r} cannot be used: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a compressed npz file, whole or not at all; an existing one is replaced.
+
+        Raises:
+            InputError: the place cannot be written.
+        """
+        arrays = {
+            "obs": np.concatenate([t.obs for t in self.trajectories]),
+            "action": np.concatenate([t.action for t in self.trajectories]),
+            "reward": np.concatenate([t.reward for t in self.trajectories]),
+            "lengths": np.asarray([t.length for t in self.trajectories], dtype=np.int64),
+            "terminated": np.asarray([t.terminated for t in self.trajectories], dtype=np.bool_),
+            "metadata": np.asarray(json.dumps(self.metadata)),
+        }
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as file:
+                    np.savez_compressed(file, allow_pickle=False, **arrays)
+                os.replace(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write demonstrations to {str(path)!r}: {error.strerror}.") from error
+
+    def check(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Refuse demonstrations that cannot come from a task with these spaces.
+
+        Raises:
+            InputError: unsupported spaces, other shapes, other kind of action, or actions outside the bounds.
+        """
+        check_spaces(observation_space, action_space)
+        from gymnasium import spaces
+
+        obs_shape = self.trajectories[0].obs.shape[1:]
+        if obs_shape != observation_space.shape:
+            raise InputError(
+                f"{self._origin()} have observations of shape {obs_shape}, the task has {observation_space.shape}: "
+                "choose demonstrations of the same task."
+            )
+        action = self.trajectories[0].action
+        discrete = isinstance(action_space, spaces.Discrete)
+        if discrete != (action.dtype == np.int64) or (not discrete and action.shape[1:] != action_space.shape):
+            ours = "discrete actions" if action.dtype == np.int64 else f"actions of shape {action.shape[1:]}"
+            theirs = "discrete actions" if discrete else f"actions of shape {action_space.shape}"
+            raise InputError(
+                f"{self._origin()} have {ours}, the task has {theirs}: choose demonstrations of the same task."
+            )
+        if isinstance(action_space, spaces.Discrete):
+            low, high = np.asarray(action_space.start), np.asarray(action_space.start + action_space.n - 1)
+        else:
+            assert isinstance(action_space, spaces.Box)
+            low, high = action_space.low, action_space.high
+        slack = 0.0 if discrete else 1e-5 * np.maximum(1.0, high - low)  # for files that rounded their actions
+        for index, trajectory in enumerate(self.trajectories):
+            outside = (trajectory.action < low - slack) | (trajectory.action > high + slack)
+            if outside.any():
+                step = int(np.argwhere(outside)[0][0])
+                raise InputError(
+                    f"{self._origin()} have an action outside the task's bounds {_bounds(low, high)}: "
+                    f"{trajectory.action[step]} at step {step} of trajectory {index}. Clip or rescale the actions."
+                )
+
+    def select(self, trajectories: int, every: int, action_space: Space[Any], rng: np.random.Generator) -> ExpertPairs:
+        """The pairs to imitate: some trajectories, and of each every k-th pair from a random offset.
+
+        Both draws matter for what is learned, so both come from ``rng``: first the trajectories, without replacement,
+        then one offset for each, in that order. A trajectory shorter than ``every`` gives one pair.
+
+        Args:
+            trajectories: how many to draw.
+            every: keep every k-th pair; 1 keeps all.
+            action_space: the task's, for the encoding of the actions.
+            rng: the run's generator.
+
+        Raises:
+            InputError: fewer trajectories than asked, or an argument below 1.
+        """
+        if trajectories < 1 or every < 1:
+            raise InputError(f"--trajectories and --every must be at least 1; got {trajectories} and {every}.")
+        if trajectories > len(self.trajectories):
+            raise InputError(
+                f"--trajectories {trajectories} asked for, but {self._origin()} have {len(self.trajectories)}: "
+                "ask for fewer or record more."
+            )
+        chosen = rng.choice(len(self.trajectories), size=trajectories, replace=False)
+        obs, action = [], []
+        for trajectory in (self.trajectories[index] for index in chosen):
+            offset = int(rng.integers(min(every, trajectory.length)))
+            obs.append(trajectory.obs[:-1][offset::every])
+            action.append(encode_actions(action_space, trajectory.action[offset::every]))
+        return ExpertPairs(np.concatenate(obs), np.concatenate(action))
+
+    def _origin(self) -> str:
+        return f"the demonstrations of {self.metadata['task']}" if "task" in self.metadata else "the demonstrations"
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of the file, each with its expected name."""
+    with path.open("rb") as file:
+        npz = np.load(file, allow_pickle=False)
+        if not isinstance(npz, np.lib.npyio.NpzFile):
+            raise ValueError("this is a single array.")
+        names = ("obs", "action", "reward", "lengths", "terminated", "metadata")
+        missing = [name for name in names if name not in npz]
+        if missing:
+            raise ValueError(f"missing from it: {', '.join(missing)}.")
+        return {name: npz[name] for name in names}
+
+
+def _split(arrays: dict[str, npt.NDArray[Any]]) -> tuple[Trajectory, ...]:
+    """Cut the concatenated arrays at the trajectories' ends."""
+    obs, action, reward = arrays["obs"], arrays["action"], arrays["reward"]
+    lengths, terminated = arrays["lengths"], arrays["terminated"]
+    _expect("lengths", lengths, "int64", ndim=1)
+    _expect("terminated", terminated, "bool", ndim=1)
+    for name, array in (("obs", obs), ("action", action), ("reward", reward)):
+        if array.ndim < 1:
+            raise InputError(f"{name} must hold one row per step; got a single value.")
+    steps, count = int(lengths.sum()), len(lengths)
+    if count < 1 or lengths.min() < 1 or len(terminated) != count:
+        raise InputError(
+            f"lengths and terminated must hold one entry per trajectory, each length at least 1; "
+            f"got lengths {lengths.tolist()[:10]} and {len(terminated)} entries of terminated."
+        )
+    if (len(obs), len(action), len(reward)) != (steps + count, steps, steps):
+        raise InputError(
+            f"{count} trajectories of {steps} steps together need {steps + count} observations, {steps} actions and "
+            f"{steps} rewards; got {len(obs)}, {len(action)} and {len(reward)}."
+        )
+    trajectories, start = [], 0
+    for index, length in enumerate(lengths.tolist()):
+        end = start + length
+        try:
+            trajectory = Trajectory(
+                obs=obs[start + index : end + index + 1],
+                action=action[start:end],
+                reward=reward[start:end],
+                terminated=bool(terminated[index]),
+            )
+        except InputError as error:
+            raise InputError(f"trajectory {index}: {error}") from error
+        trajectories.append(trajectory)
+        start = end
+    return tuple(trajectories)
+
+
+def _parse_metadata(array: npt.NDArray[Any]) -> dict[str, Any]:
+    try:
+        metadata = json.loads(str(array))
+    except ValueError as error:
+        raise InputError(f"metadata must be a JSON text; {error}.") from error
+    if array.ndim != 0 or array.dtype.kind != "U" or not isinstance(metadata, dict):
+        raise InputError("metadata must be one JSON text that holds an object.")
+    return metadata
+
+
+def _expect(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> None:
+    """Refuse an array of another type or number of axes, or with a value that is not finite."""
+    if array.dtype.name != dtype.split()[0] or array.ndim != ndim:
+        raise InputError(f"{name} must be {dtype} with {ndim} axes; got {array.dtype.name} of shape {array.shape}.")
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise InputError(f"{name} must be finite; got NaN or infinity at row {row}.")
+
+
+def _describe(obs_shape: tuple[int, ...], action_shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
+    return f"{obs_shape}, {action_shape} and {np.dtype(dtype).name}"
+
+
+def _bounds(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> str:
+    return f"[{low.min()}, {high.max()}]"
