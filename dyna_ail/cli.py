@@ -61,7 +61,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Print the mean return, its standard deviation and the score."""
-        from dyna_ail.evaluation import evaluate
+        from dyna_ail.evaluation import evaluate, normalised_score
         from dyna_ail.record import read
         from dyna_ail.run import load_policy
 
@@ -69,7 +69,7 @@ class Evaluate:
         _at_least("--seed", self.seed, 0)
         record = read(self.run_folder)
         result = evaluate(load_policy(self.run_folder), record.config.task, self.episodes, self.seed)
-        score = record.score(result.mean)
+        score = normalised_score(result.mean, record.random, record.expert)
         line = f"return {result.mean:,.1f} ± {result.std:,.1f} over {self.episodes} deterministic episodes"
         print(line + (f", {score:.0%} of the expert" if score == score else ""))
 

@@ -24,7 +24,6 @@ import numpy as np
 
 from dyna_ail.config import Config, from_dict, to_dict
 from dyna_ail.errors import InputError
-from dyna_ail.evaluation import normalised_score
 
 CONFIG, VERSIONS, PROGRESS, DIAGNOSTICS = "config.json", "versions.json", "progress.csv", "diagnostics.csv"
 POLICY, FIGURE = "policy.zip", "learning_curve.png"
@@ -39,38 +38,16 @@ class Record:
     Attributes:
         path: the folder.
         config: its resolved configuration.
-        versions: versions, references and provenance; empty where the file was not kept.
+        random: return of the random policy, None if unknown.
+        expert: return of the expert, None if unknown.
         progress: the columns of progress.csv, each [evaluations].
     """
 
     path: Path
     config: Config
-    versions: Mapping[str, Any]
+    random: float | None
+    expert: float | None
     progress: Mapping[str, np.ndarray]
-
-    @property
-    def random(self) -> float | None:
-        """Return of the random policy."""
-        return self._reference("random")
-
-    @property
-    def expert(self) -> float | None:
-        """Return of the expert."""
-        return self._reference("expert")
-
-    def score(self, return_mean: float) -> float:
-        """The normalised score of a return on this run's task."""
-        return normalised_score(return_mean, self.random, self.expert)
-
-    def _reference(self, name: str) -> float | None:
-        references = self.versions.get("references")
-        if references is None:
-            from dyna_ail.envs.tasks import get_task
-
-            task = get_task(self.config.task)
-            references = {"random": task.random, "expert": task.expert}
-        value = references.get(name)
-        return None if value is None else float(value)
 
 
 def create_folder(config: Config, out: Path | None, force: bool) -> Path:
@@ -162,8 +139,26 @@ def read(path: Path) -> Record:
         InputError: no folder, no run in it, or a file of it that cannot be understood.
     """
     config = read_config(path)
-    found = _read_json(path / VERSIONS) if (path / VERSIONS).exists() else {}
-    return Record(path, config, found, read_progress(path / PROGRESS))
+    random, expert = _read_references(path / VERSIONS, config.task)
+    return Record(path, config, random, expert, read_progress(path / PROGRESS))
+
+
+def _read_references(path: Path, task: str) -> tuple[float | None, float | None]:
+    """Returns of the random policy and of the expert: the run's, or the task's where versions.json was not kept."""
+    if not path.exists():
+        from dyna_ail.envs.tasks import get_task
+
+        return get_task(task).random, get_task(task).expert
+    references = _read_json(path).get("references", {})
+    try:
+        random, expert = (
+            None if references[name] is None else float(references[name]) for name in ("random", "expert")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} must hold references, the returns of random and expert (numbers or null); it holds {references!r}."
+        ) from error
+    return random, expert
 
 
 def read_config(path: Path) -> Config:
@@ -209,6 +204,7 @@ def read_progress(path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
     try:
-        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name is not None}
+        # A row with too many cells has them under the name None, a row with too few has None in them.
+        return {name: np.array([float(row[name]) for row in rows]) for name in set().union(*rows)}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error

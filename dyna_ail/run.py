@@ -178,7 +178,7 @@ class Journal:
         done = learner.interactions
         if learner.iteration > 0 or self.config.interactions == 0:
             counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
-            self.diagnostics.write({**counts, **dict(sorted(learner.metrics.items()))}, done)
+            self.diagnostics.write({**counts, **learner.metrics}, done)
         due = done >= self.next_evaluation or done >= self.config.interactions
         if self.interrupted:
             self.save_policy(learner)

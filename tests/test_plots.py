@@ -1,0 +1,163 @@
+"""Figures: how runs are grouped and labelled, what is drawn, and which folders are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from dyna_ail.config import make_config, to_dict
+from dyna_ail.errors import InputError
+from dyna_ail.plots import _panel, learning_curves, settings
+from dyna_ail.record import read
+
+
+def make_run(folder: Path, returns: list[float], preset: str = "dyna-ail", interval: int = 2000, **values: Any) -> Path:
+    """A run's folder with made-up returns, from a random policy's 0 to an expert's 100."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(to_dict(make_config(preset, **values))))
+    (folder / "versions.json").write_text(json.dumps({"references": {"random": 0.0, "expert": 100.0}}))
+    lines = ["interactions,imagined,return_mean,return_std,score,seconds"]
+    lines += [f"{i * interval},0,{value},1,{value / 100},{i}" for i, value in enumerate(returns)]
+    (folder / "progress.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def panel(*folders: Path) -> Axes:
+    axes = Figure().subplots()
+    _panel(axes, [read(folder) for folder in folders])
+    return axes
+
+
+def test_runs_that_differ_in_seed_alone_are_one_setting():
+    configs = [make_config(seed=0), make_config(seed=1), make_config("gail"), make_config("bc", seed=2)]
+    assert settings(configs) == ["dyna-ail", "dyna-ail", "gail", "bc"]
+
+
+def test_settings_of_one_preset_are_told_apart_by_what_differs():
+    configs = [make_config(), make_config(**{"planner.horizon": 5, "policy.hidden": (8, 8)}), make_config("gail")]
+    assert settings(configs) == [
+        "dyna-ail, policy.hidden=[100,50], planner.horizon=10",
+        "dyna-ail, policy.hidden=[8,8], planner.horizon=5",
+        "gail",
+    ]
+
+
+def test_single_run_is_drawn_as_it_is(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "run", [0, 50, 90], seed=3))
+    (curve,) = (line for line in axes.lines if line.get_label() == "dyna-ail (seed 3)")
+    np.testing.assert_allclose(curve.get_xdata(), [0, 2000, 4000])
+    np.testing.assert_allclose(curve.get_ydata(), [0, 50, 90])
+    assert axes.get_title() == "Hopper-v5, 4 demonstrations, every 20th pair"
+    assert axes.get_xlabel() == "environment interactions"
+    assert {text.get_text(): text.get_position()[1] for text in axes.texts} == {"expert": 100.0, "random": 0.0}
+    assert not axes.collections  # no band around one seed
+
+
+def test_seeds_are_drawn_as_interquartile_mean_with_a_band(tmp_path: Path):
+    folders = [make_run(tmp_path / str(seed), [0, 10.0 * seed, 100], seed=seed) for seed in range(5)]
+    axes = panel(*folders)
+    (curve,) = (line for line in axes.lines if "IQM of 5 seeds" in str(line.get_label()))
+    np.testing.assert_allclose(curve.get_ydata(), [0, 20, 100])  # mean of 10, 20, 30
+    low, high = (extent(axes.collections[0].get_paths()[0].vertices[:, 1]) for extent in (np.min, np.max))
+    assert low == 0
+    assert high == 100
+    assert len(axes.lines) == 5 + 1 + 2  # seeds, their mean, expert and random
+
+
+def test_interrupted_seed_ends_the_mean_and_not_the_other_seed(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "0", [0, 10, 20], seed=0), make_run(tmp_path / "1", [0, 20], seed=1))
+    (curve,) = (line for line in axes.lines if "IQM" in str(line.get_label()))
+    np.testing.assert_allclose(curve.get_xdata(), [0, 2000])
+    assert max(line.get_xdata()[-1] for line in axes.lines[:2]) == 4000  # type: ignore[index]
+
+
+def test_run_without_interactions_is_a_level_line(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "a", [0, 50, 90]), make_run(tmp_path / "b", [70], preset="bc"))
+    (curve,) = (line for line in axes.lines if str(line.get_label()).startswith("bc"))
+    np.testing.assert_allclose(curve.get_xdata(), [0, 4000])
+    np.testing.assert_allclose(curve.get_ydata(), [70, 70])
+
+
+def test_settings_differ_in_colour_dashes_and_marker(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "a", [0, 1]), make_run(tmp_path / "b", [1, 2], preset="gail"))
+    first, second = (line for line in axes.lines if "seed" in str(line.get_label()))
+    assert first.get_color() != second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert first.get_marker() != second.get_marker()
+
+
+def test_title_leaves_out_demonstrations_that_differ(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "a", [0, 1]), make_run(tmp_path / "b", [1, 2], trajectories=1))
+    assert axes.get_title() == "Hopper-v5"
+    assert panel(make_run(tmp_path / "c", [0, 1], trajectories=1, every=1)).get_title() == (
+        "Hopper-v5, 1 demonstration, all pairs"
+    )
+
+
+def test_one_run_gives_a_png_and_several_a_pdf_too(tmp_path: Path):
+    first, second = make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], seed=1)
+    assert learning_curves([first], tmp_path / "one") == [tmp_path / "one.png"]
+    files = learning_curves([first, second], tmp_path / "new" / "two.v1.png")
+    assert files == [tmp_path / "new" / "two.v1.png", tmp_path / "new" / "two.v1.pdf"]
+    assert all(file.stat().st_size > 1000 for file in files)
+    height, width = imread(files[0]).shape[:2]
+    assert (width, height) == (960, 630)
+
+
+def test_each_task_has_its_panel(tmp_path: Path):
+    folders = [make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], task="CartPole-v1")]
+    (png, _) = learning_curves(folders, tmp_path / "tasks.png")
+    assert imread(png).shape[1] == 2 * 960
+
+
+def test_study_without_versions_is_drawn(tmp_path: Path):
+    folder = make_run(tmp_path / "a", [0, 90])
+    (folder / "versions.json").unlink()
+    assert learning_curves([folder], tmp_path / "one.png")[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("progress.csv", "", "holds no evaluation"),
+        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n", "holds no evaluation"),
+        ("progress.csv", "interactions,score\n0,1\n", "lacks the columns imagined, return_mean"),
+        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,x,1,1,1\n", "damaged"),
+        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,1\n", "damaged"),
+        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,1,1,1,1,7\n", "damaged"),
+        ("progress.csv", "\x00\x01\xff", "progress.csv"),
+        ("config.json", "{", "cannot be read as JSON"),
+        ("config.json", "[]", "must hold a JSON object"),
+        ("config.json", '{"sede": 1}', "unknown setting 'sede'"),
+        ("versions.json", "?", "cannot be read as JSON"),
+        ("versions.json", '{"references": 3}', "versions.json"),
+    ],
+)
+def test_damaged_run_is_refused(tmp_path: Path, file: str, text: str, message: str):
+    folder = make_run(tmp_path / "run", [0, 90])
+    (folder / file).write_text(text)
+    with pytest.raises(InputError, match=message):
+        learning_curves([folder], tmp_path / "figure.png")
+    assert not (tmp_path / "figure.png").exists()
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no config\.json"):
+        learning_curves([tmp_path], tmp_path / "figure.png")
+    with pytest.raises(InputError, match="not a folder"):
+        learning_curves([tmp_path / "missing"], tmp_path / "figure.png")
+    with pytest.raises(InputError, match="no run"):
+        learning_curves([], tmp_path / "figure.png")
+
+
+def test_figure_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write the figure"):
+        learning_curves([make_run(tmp_path / "run", [0, 90])], tmp_path / "file" / "figure.png")

@@ -1,0 +1,310 @@
+"""A run's folder: what is in it, when it is written, and that evaluation leaves no trace in training."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from cartpole import TINY, record
+from sb3_contrib import TRPO
+
+from dyna_ail.config import Config, make_config, to_dict
+from dyna_ail.envs.tasks import Task
+from dyna_ail.errors import InputError, NonFiniteError
+from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
+from dyna_ail.record import read
+from dyna_ail.run import Journal, demonstration_file, load_policy, summary, train
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demos") / "cartpole.npz"
+    record().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(demos: Path) -> Config:
+    return make_config("dyna-ail", TINY, demos=str(demos))
+
+
+@pytest.fixture(scope="module")
+def run(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_folder_holds_everything(run: Path, config: Config, demos: Path):
+    names = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}
+    assert {path.name for path in run.iterdir()} == names
+    assert json.loads((run / "config.json").read_text()) == json.loads(json.dumps(to_dict(config)))
+    found = json.loads((run / "versions.json").read_text())
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["threads"] == 1
+    assert found["seed"] == 0
+    assert found["references"] == {"random": 20.0, "expert": 500.0}
+    assert found["demonstrations"]["file"] == str(demos)
+    assert set(found) >= {"platform", "commit", "command"}
+    assert read(run).config == config
+
+
+def test_progress_has_a_row_per_evaluation(run: Path):
+    table = rows(run / "progress.csv")
+    assert [row["interactions"] for row in table] == ["0", "300", "600"]
+    # 2 updates of 8 rollouts of 3 steps an iteration, of which those that end early stop counting at most.
+    assert [int(row["imagined"]) for row in table] == [0, 48, 96]
+    for row in table:
+        assert float(row["score"]) == pytest.approx((float(row["return_mean"]) - 20) / 480)
+    assert all(float(a["seconds"]) < float(b["seconds"]) for a, b in itertools.pairwise(table))
+
+
+def test_diagnostics_has_a_row_per_iteration(run: Path):
+    table = rows(run / "diagnostics.csv")
+    assert [row["interactions"] for row in table] == ["300", "600"]
+    assert np.isfinite(float(table[0]["discriminator/loss"]))
+
+
+def test_policy_opens_with_sb3_and_acts_the_same(run: Path):
+    ours, theirs = load_policy(run), TRPO.load(run / "policy.zip", device="cpu")
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        ours.predict(observations, deterministic=True)[0], theirs.predict(observations, deterministic=True)[0]
+    )
+
+
+def test_policy_on_disk_is_the_one_last_evaluated(run: Path, config: Config):
+    result = evaluate(load_policy(run), config.task, 2, evaluation_seed(0, 600))
+    assert result.mean == float(rows(run / "progress.csv")[-1]["return_mean"])
+
+
+def test_policy_that_is_no_policy_is_refused(run: Path, tmp_path: Path):
+    shutil.copytree(run, tmp_path / "run")
+    policy = tmp_path / "run" / "policy.zip"
+    policy.write_bytes(policy.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        load_policy(tmp_path / "run")
+    policy.unlink()
+    with pytest.raises(InputError, match=r"no policy\.zip"):
+        load_policy(tmp_path / "run")
+
+
+def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
+    # Other evaluations in between must not change what is learned, either.
+    again = train(config, tmp_path / "again", progress=False)
+    rarely = train(make_config("dyna-ail", TINY, {"evaluation.every": 600}, demos=config.demos), tmp_path / "rarely")
+    other = train(make_config("dyna-ail", TINY, demos=config.demos, seed=1), tmp_path / "other", progress=False)
+
+    def table(folder: Path) -> list[dict[str, str]]:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / "diagnostics.csv")]
+
+    assert table(again) == table(rarely) == table(run) != table(other)
+    weights = [load_policy(folder).state_dict() for folder in (run, again, rarely)]
+    for name, weight in weights[0].items():
+        assert all(torch.equal(weight, others[name]) for others in weights[1:]), name
+
+
+def test_folder_of_its_own_by_default(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda *_: "now")
+    small = make_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
+    folders = [train(small, progress=False) for _ in range(2)]
+    assert [str(folder) for folder in folders] == [
+        "results/runs/CartPole-v1-bc-0-now",
+        "results/runs/CartPole-v1-bc-0-now-2",
+    ]
+    assert [row["interactions"] for row in rows(folders[0] / "progress.csv")] == ["0"]
+
+
+def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path):
+    (tmp_path / "progress.csv").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="--force"):
+        train(config, tmp_path)
+    assert (tmp_path / "progress.csv").read_text() == "old"
+    bc = make_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
+    train(bc, tmp_path, force=True, progress=False)
+    assert len(rows(tmp_path / "progress.csv")) == 1
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_task_without_demonstrations_says_how_to_make_some():
+    with pytest.raises(InputError, match="dyna-ail demos record --task Acrobot-v1"):
+        demonstration_file(Config(task="Acrobot-v1"), Task("Acrobot-v1"))
+
+
+class Learner:
+    """Stands in for DynaAIL: counts, and acts by a rule."""
+
+    def __init__(self) -> None:
+        self.interactions = self.imagined = self.iteration = 0
+        self.metrics: dict[str, float] = {}
+        self.policy = Leaning()
+        self.saved: list[int] = []
+
+    def advance(self, steps: int, **metrics: float) -> None:
+        self.interactions, self.iteration, self.metrics = self.interactions + steps, self.iteration + 1, metrics
+
+    def save(self, path: Path) -> None:
+        self.saved.append(self.interactions)
+        path.write_text("policy")
+
+
+class Leaning:
+    """Pushes the cart to where the pole leans."""
+
+    def predict(self, obs: np.ndarray, state: object = None, episode_start: object = None, deterministic: bool = False):
+        assert deterministic
+        return (obs[:, 2] > 0).astype(np.int64), state
+
+
+@pytest.fixture
+def journal(tmp_path: Path, config: Config) -> Journal:
+    values = make_config("dyna-ail", TINY, {"interactions": 1500, "evaluation.every": 500}, demos=config.demos)
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(values)))
+    return Journal(tmp_path, values, {"random": 20.0, "expert": None}, progress=False, tensorboard=False)
+
+
+def test_evaluations_follow_the_interval_and_close_the_run(journal: Journal):
+    learner = Learner()
+    journal(learner)  # type: ignore[arg-type]
+    for _ in range(5):
+        learner.advance(300)
+        journal(learner)  # type: ignore[arg-type]
+    assert [row["interactions"] for row in rows(journal.folder / "progress.csv")] == ["0", "600", "1200", "1500"]
+    assert learner.saved == [0, 600, 1200, 1500]
+    journal.close("finished")
+    assert (journal.folder / "learning_curve.png").exists()
+
+
+def test_rows_are_on_disk_at_once_and_keep_their_columns(journal: Journal):
+    learner = Learner()
+    learner.advance(300, b=1.0, a=2.0)
+    journal(learner)  # type: ignore[arg-type]
+    assert list(rows(journal.folder / "diagnostics.csv")[0]) == ["interactions", "imagined", "seconds", "b", "a"]
+    learner.advance(300, b=3.0, a=4.0, late=5.0)
+    journal(learner)  # type: ignore[arg-type]
+    assert [(row["b"], row["late"]) for row in rows(journal.folder / "diagnostics.csv")] == [
+        ("1.0", ""),
+        ("3.0", "5.0"),
+    ]
+
+
+def test_without_reference_the_score_is_unknown(journal: Journal):
+    journal(Learner())  # type: ignore[arg-type]
+    assert rows(journal.folder / "progress.csv")[0]["score"] == "nan"
+    assert "expert" not in summary(journal.folder, "finished")
+
+
+def test_interrupt_keeps_the_current_policy(journal: Journal):
+    learner = Learner()
+    journal(learner)  # type: ignore[arg-type]
+    learner.advance(300)
+    journal.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        journal(learner)  # type: ignore[arg-type]
+    assert learner.saved == [0, 300]
+    assert len(rows(journal.folder / "progress.csv")) == 1
+
+
+def test_failed_run_keeps_its_last_policy_and_figure(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def learn(self: object, interactions: int, callback: object) -> None:
+        callback(self)  # type: ignore[operator]
+        raise NonFiniteError("the planner's loss became nan.")
+
+    monkeypatch.setattr("dyna_ail.algorithm.DynaAIL.learn", learn)
+    with pytest.raises(NonFiniteError):
+        train(config, tmp_path / "run", progress=False)
+    assert {"policy.zip", "progress.csv", "learning_curve.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_summary_tells_first_and_held(tmp_path: Path):
+    lines = ["interactions,imagined,return_mean,return_std,score,seconds"]
+    lines += [
+        f"{i * 2000},0,{score * 100},1,{score},{i * 60}" for i, score in enumerate([0, 0.9, 0.1, 0.95, 0.95, 0.96])
+    ]
+    (tmp_path / "progress.csv").write_text("\n".join(lines))
+    assert summary(tmp_path, "finished") == (
+        "finished: return 96.0 (96% of the expert), 90% first at 2,000, held from 6,000; 10,000 interactions in 5.0 min"
+    )
+
+
+def test_evaluation_equals_episodes_run_by_hand():
+    result = evaluate(Leaning(), "CartPole-v1", episodes=3, seed=7)  # type: ignore[arg-type]
+    env = gymnasium.make("CartPole-v1")
+    expected = []
+    for seed in (7, 8, 9):
+        (obs, _), total, done = env.reset(seed=seed), 0.0, False
+        while not done:
+            obs, reward, terminated, truncated, _ = env.step(int(obs[2] > 0))
+            total, done = total + float(reward), terminated or truncated
+        expected.append(total)
+    assert sorted(result.returns) == sorted(expected)
+    assert result.mean == pytest.approx(np.mean(expected))
+    assert result.std == pytest.approx(np.std(expected))
+    assert sorted(result.lengths) == sorted(expected)  # CartPole pays 1 a step
+
+
+def test_evaluation_has_no_memory_and_draws_nothing(run: Path):
+    policy = load_policy(run)
+    environments = make_environments("CartPole-v1", 3)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = evaluate(policy, environments, 3, seed=1)
+    evaluate(policy, environments, 3, seed=2)
+    again = evaluate(policy, environments, 3, seed=1)
+    np.testing.assert_array_equal(first.returns, again.returns)
+    assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_evaluation_takes_a_function_that_makes_the_environment():
+    result = evaluate(Leaning(), lambda: gymnasium.make("CartPole-v1", max_episode_steps=5), 2, seed=0)  # type: ignore[arg-type]
+    assert list(result.lengths) == [5, 5]
+
+
+def test_evaluation_seeds_differ_between_runs_and_moments():
+    seeds = {evaluation_seed(seed, interactions) for seed in range(5) for interactions in range(0, 10_000, 1000)}
+    assert len(seeds) == 50
+
+
+def test_normalised_score():
+    assert normalised_score(520.0, 20.0, 1020.0) == 0.5
+    assert np.isnan(normalised_score(1.0, None, 2.0))
+    assert np.isnan(normalised_score(1.0, 2.0, 2.0))
+
+
+def test_tensorboard_missing_is_an_input_error(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        train(config, tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_gets_both_tables(journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, log_dir: str) -> None: ...
+        def add_scalar(self, key: str, value: float, step: int) -> None:
+            written.append((key, value, step))
+
+        def flush(self) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("stable_baselines3.common.logger.SummaryWriter", Writer)
+    both = Journal(tmp_path, journal.config, journal.references, progress=False, tensorboard=True)
+    learner = Learner()
+    learner.advance(300, loss=1.0)
+    both(learner)  # type: ignore[arg-type]
+    assert {("loss", 1.0, 300), ("imagined", 0, 300)} <= set(written)
+    assert "return_mean" in {key for key, _, _ in written}
