@@ -1,0 +1,93 @@
+"""The eight tasks of the papers: Gymnasium id, reference returns, bundled demonstrations and defaults.
+
+Any other Gymnasium id works too; it only lacks the reference returns. Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dyna_ail.config import nearest
+from dyna_ail.errors import InputError
+
+if TYPE_CHECKING:
+    import gymnasium
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task and what is known about it."""
+
+    id: str
+    """Gymnasium id, or module:id."""
+    random: float | None = None
+    """Mean return of uniformly random actions over 100 episodes; None if not measured."""
+    expert: float | None = None
+    """Mean return of the bundled expert; None while there is none, and then no score can be computed."""
+    demos: Path | None = None
+    """The bundled demonstrations, if any."""
+    defaults: dict[str, object] = field(default_factory=dict)
+    """Dotted configuration values that this task sets, below the preset's."""
+
+
+TASKS: dict[str, Task] = {
+    task.id: task
+    for task in (
+        Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", {"trajectories": 1}),
+        # These two end on success: a reward of -log D, always positive, would pay for never arriving.
+        Task("MountainCar-v0", -200.0, defaults={"trajectories": 1, "cost": "airl"}),
+        Task("Acrobot-v1", -499.82, defaults={"trajectories": 1, "cost": "airl"}),
+        Task("Hopper-v5", 18.407, 3640.509, BUNDLED / "hopper-v5.npz"),
+        Task("Walker2d-v5", 1.66),
+        Task("HalfCheetah-v5", -279.376),
+        Task("Ant-v5", -53.71),
+        Task("Humanoid-v5", 111.161),
+    )
+}
+
+
+def get_task(id: str) -> Task:
+    """One of the eight tasks, or a bare Task for any other id that Gymnasium knows.
+
+    Args:
+        id: Gymnasium id, or ``module:id`` to import the module first.
+
+    Raises:
+        InputError: the module cannot be imported or the id is not registered; suggests the nearest id.
+    """
+    if id in TASKS:
+        return TASKS[id]
+    import gymnasium
+
+    module, _, name = id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a user's module may fail in any way
+            raise InputError(f"cannot import module {module!r} of task {id!r}: {error}") from error
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        hint = nearest(name, [*TASKS, *gymnasium.registry])
+        raise InputError(f"unknown task {id!r}: {hint}") from error
+    return Task(id)
+
+
+def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """A new environment of the task.
+
+    Raises:
+        InputError: an unknown task, or one whose environment cannot be built here.
+    """
+    task = get_task(id)
+    import gymnasium
+
+    try:
+        return gymnasium.make(task.id, **kwargs)
+    except Exception as error:  # missing simulators and wrong versions raise anything
+        raise InputError(f"cannot make the environment of task {id!r}: {error}") from error

@@ -1,0 +1,263 @@
+"""Demonstration files: round trip, selection by hand, and one clear error for every kind of bad file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from dyna_ail.demonstrations import Demonstrations, ExpertPairs, Trajectory
+from dyna_ail.envs.tasks import TASKS
+from dyna_ail.errors import InputError
+
+OBS_SPACE = Box(-np.inf, np.inf, (2,))
+BOX = Box(-1.0, 1.0, (1,))
+
+
+def trajectory(index: int, length: int = 5, discrete: bool = False) -> Trajectory:
+    """Observations [100 * index + t, -t]; actions 0.01 * (10 * index + t), or t modulo 3."""
+    t = np.arange(length + 1, dtype=np.float32)
+    box = (0.01 * (10 * index + t[:-1, None])).astype(np.float32)
+    return Trajectory(
+        obs=np.stack([100 * index + t, -t], axis=1),
+        action=t[:-1].astype(np.int64) % 3 if discrete else box,
+        reward=t[:-1] + index,
+        terminated=index % 2 == 1,
+    )
+
+
+def demonstrations(discrete: bool = False) -> Demonstrations:
+    return Demonstrations(
+        tuple(trajectory(index, length, discrete) for index, length in enumerate((5, 3, 7))), {"task": "Toy-v0"}
+    )
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_round_trip(tmp_path: Path, discrete: bool) -> None:
+    saved = demonstrations(discrete)
+    saved.save(tmp_path / "new folder" / "toy.npz")
+    loaded = Demonstrations.load(tmp_path / "new folder" / "toy.npz")
+    assert loaded.metadata == saved.metadata
+    assert [t.length for t in loaded.trajectories] == [5, 3, 7]
+    assert [t.return_ for t in loaded.trajectories] == [10.0, 6.0, 35.0]
+    for ours, theirs in zip(saved.trajectories, loaded.trajectories, strict=True):
+        assert ours.terminated == theirs.terminated
+        for name in ("obs", "action", "reward"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), strict=True)
+    assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["toy.npz"]  # nothing left behind
+
+
+def test_saving_twice_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        demonstrations().save(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+class Dice:
+    """A generator that gives known draws and keeps what was asked."""
+
+    def __init__(self, chosen: list[int], offsets: list[int]) -> None:
+        self.chosen, self.offsets, self.bounds = chosen, offsets, []
+
+    def choice(self, count: int, size: int, replace: bool) -> list[int]:
+        assert (count, size, replace) == (3, len(self.chosen), False)
+        return self.chosen
+
+    def integers(self, bound: int) -> int:
+        self.bounds.append(bound)
+        return self.offsets.pop(0)
+
+
+def test_select_by_hand() -> None:
+    """Trajectory 2 (7 steps) from 1 by 4: steps 1, 5. Trajectory 1 (3 steps) from 2 by 4: step 2."""
+    dice: Any = Dice(chosen=[2, 1], offsets=[1, 2])
+    pairs = demonstrations().select(2, 4, BOX, dice)
+    np.testing.assert_array_equal(pairs.obs, np.array([[201, -1], [205, -5], [102, -2]], dtype=np.float32))
+    np.testing.assert_allclose(pairs.action, [[0.21], [0.25], [0.12]], rtol=1e-6)
+    assert dice.bounds == [4, 3]  # the offset of a trajectory shorter than `every` stays inside it
+
+
+def test_select_keeps_every_pair_but_no_final_observation() -> None:
+    pairs = demonstrations(discrete=True).select(3, 1, Discrete(3), np.random.default_rng(0))
+    assert pairs.obs.shape == (15, 2)
+    assert pairs.action.shape == (15, 3)
+    assert not {(5.0, -5.0), (103.0, -3.0), (207.0, -7.0)} & {tuple(row) for row in pairs.obs.tolist()}
+    np.testing.assert_array_equal(pairs.action.argmax(axis=1), (-pairs.obs[:, 1]) % 3)  # one-hot of t modulo 3
+
+
+def test_equal_seeds_equal_draws() -> None:
+    def draw(seed: int) -> list[list[float]]:
+        rows: list[list[float]] = demonstrations().select(2, 2, BOX, np.random.default_rng(seed)).obs.tolist()
+        return rows
+
+    assert draw(3) == draw(3)
+    assert len({str(draw(seed)) for seed in range(20)}) > 5
+
+
+@pytest.mark.parametrize(
+    ("trajectories", "every", "message"),
+    [(4, 1, "--trajectories 4 .* Toy-v0 have 3"), (0, 1, "at least 1; got 0 and 1"), (1, 0, "got 1 and 0")],
+)
+def test_select_refuses(trajectories: int, every: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        demonstrations().select(trajectories, every, BOX, np.random.default_rng(0))
+
+
+def test_check() -> None:
+    demonstrations().check(OBS_SPACE, BOX)
+    demonstrations(discrete=True).check(OBS_SPACE, Discrete(3))
+    with pytest.raises(InputError, match=r"Toy-v0 have observations of shape \(2,\), the task has \(3,\)"):
+        demonstrations().check(Box(-1, 1, (3,)), BOX)
+    with pytest.raises(InputError, match=r"have actions of shape \(1,\), the task has actions of shape \(2,\)"):
+        demonstrations().check(OBS_SPACE, Box(-1, 1, (2,)))
+    with pytest.raises(InputError, match=r"have actions of shape \(1,\), the task has discrete actions"):
+        demonstrations().check(OBS_SPACE, Discrete(3))
+    with pytest.raises(InputError, match="have discrete actions, the task has actions of shape"):
+        demonstrations(discrete=True).check(OBS_SPACE, BOX)
+    with pytest.raises(InputError, match="outside the task's bounds .* at step 2 of trajectory 0"):
+        demonstrations(discrete=True).check(OBS_SPACE, Discrete(2))
+    with pytest.raises(InputError, match=r"outside the task's bounds \[-0.125, 0.125\].* at step 3 of trajectory 1"):
+        Demonstrations((trajectory(0), trajectory(1))).check(OBS_SPACE, Box(-0.125, 0.125, (1,)))
+
+
+def change(**arrays: Any) -> dict[str, Any]:
+    """The arrays of a sound file of 2 + 3 steps, with some replaced."""
+    sound = {
+        "obs": np.zeros((7, 2), dtype=np.float32),
+        "action": np.zeros((5, 1), dtype=np.float32),
+        "reward": np.zeros(5, dtype=np.float32),
+        "lengths": np.array([2, 3], dtype=np.int64),
+        "terminated": np.array([True, False]),
+        "metadata": np.asarray(json.dumps({"task": "Toy-v0"})),
+    }
+    return {name: array for name, array in (sound | arrays).items() if array is not None}
+
+
+def with_nan(shape: tuple[int, ...]) -> np.ndarray:
+    array = np.zeros(shape, dtype=np.float32)
+    array[4] = np.nan
+    return array
+
+
+MALFORMED = {
+    "missing keys": (change(reward=None, lengths=None), "missing from it: reward, lengths"),
+    "pickled objects": (change(obs=np.array([{}], dtype=object)), "allow_pickle=False"),
+    "too few observations": (change(obs=np.zeros((6, 2), np.float32)), "need 7 observations.*got 6, 5 and 5"),
+    "too many rewards": (change(reward=np.zeros(6, np.float32)), "5 rewards; got 7, 5 and 6"),
+    "ragged lengths": (change(lengths=np.array([2, 4])), "6 steps together need 8 observations"),
+    "empty trajectory": (change(lengths=np.array([5, 0])), "each length at least 1"),
+    "no trajectory": (change(lengths=np.zeros(0, np.int64), terminated=np.zeros(0, bool)), "one entry per trajectory"),
+    "terminated too short": (change(terminated=np.array([True])), "1 entries of terminated"),
+    "NaN observation": (change(obs=with_nan((7, 2))), "trajectory 1: obs must be finite; got NaN or infinity at row 1"),
+    "NaN action": (change(action=with_nan((5, 1))), "trajectory 1: action must be finite.*row 2"),
+    "NaN reward": (change(reward=with_nan((5,))), "trajectory 1: reward must be finite.*row 2"),
+    "float64 observations": (change(obs=np.zeros((7, 2))), "obs must be float32 with 2 axes; got float64"),
+    "flat observations": (change(obs=np.zeros(7, np.float32)), r"obs must be float32 with 2 axes.*shape \(2|3,\)"),
+    "scalar rewards": (change(reward=np.float32(0)), "reward must hold one row per step"),
+    "int32 actions": (change(action=np.zeros(5, np.int32)), r"action must be float32 \(or int64\)"),
+    "text actions": (change(action=np.array(["a"] * 5)), r"action must be float32 \(or int64\)"),
+    "int terminated": (change(terminated=np.array([1, 0])), "terminated must be bool"),
+    "float lengths": (change(lengths=np.array([2.0, 3.0])), "lengths must be int64"),
+    "metadata not JSON": (change(metadata=np.asarray("{task")), "metadata must be a JSON text"),
+    "metadata not an object": (change(metadata=np.asarray("[1]")), "JSON text that holds an object"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_arrays(tmp_path: Path, case: str) -> None:
+    arrays, message = MALFORMED[case]
+    np.savez(tmp_path / "bad.npz", allow_pickle=True, **arrays)
+    with pytest.raises(InputError, match=message) as caught:
+        Demonstrations.load(tmp_path / "bad.npz")
+    assert "bad.npz" in str(caught.value)
+
+
+def test_sound_arrays_load(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sound.npz", **change())
+    assert [t.length for t in Demonstrations.load(tmp_path / "sound.npz").trajectories] == [2, 3]
+
+
+def test_files_that_are_no_npz(tmp_path: Path) -> None:
+    demonstrations().save(tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    damaged = bytearray(whole)
+    damaged[60:200] = bytes(140)
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "text.npz").write_text("obs,action\n1,2\n")
+    for name in ("single.npy", "half.npz", "damaged.npz", "empty.npz", "text.npz", "."):
+        with pytest.raises(InputError, match="cannot read demonstrations .* expected a whole .npz file"):
+            Demonstrations.load(tmp_path / name)
+    with pytest.raises(InputError, match="no demonstrations at .*absent.npz.*record some"):
+        Demonstrations.load(tmp_path / "absent.npz")
+
+
+def test_every_truncation_is_caught(tmp_path: Path) -> None:
+    demonstrations().save(tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for size in range(0, len(whole), 7):
+        (tmp_path / "cut.npz").write_bytes(whole[:size])
+        with pytest.raises(InputError):
+            Demonstrations.load(tmp_path / "cut.npz")
+
+
+def test_save_refuses_an_unwritable_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write demonstrations to"):
+        demonstrations().save(tmp_path / "file" / "toy.npz")
+    (tmp_path / "folder.npz" / "inside").mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot write demonstrations to"):
+        demonstrations().save(tmp_path / "folder.npz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.npz"]
+
+
+def test_made_in_memory() -> None:
+    with pytest.raises(InputError, match="at least one trajectory"):
+        Demonstrations(())
+    with pytest.raises(InputError, match="of one task: .* in trajectory 0 and .*int64 in trajectory 1"):
+        Demonstrations((trajectory(0), trajectory(1, discrete=True)))
+    with pytest.raises(InputError, match="got 5 actions, 5 rewards and 5 observations"):
+        Trajectory(trajectory(0).obs[:-1], trajectory(0).action, trajectory(0).reward, False)
+    with pytest.raises(InputError, match="as many observations as actions"):
+        ExpertPairs(np.zeros((2, 2), np.float32), np.zeros((1, 1), np.float32))
+
+
+BUNDLED = [task for task in TASKS.values() if task.demos is not None]
+
+
+@pytest.mark.parametrize("task", BUNDLED, ids=lambda task: task.id)
+def test_bundled_provenance(task: Any) -> None:
+    demos = Demonstrations.load(task.demos)
+    about = demos.metadata
+    assert about["task"] == task.id
+    assert set(about["versions"]) == {"gymnasium", "mujoco", "numpy", "torch", "sb3-contrib"}
+    assert set(about["expert"]) >= {"algorithm", "settings", "seed", "steps"}
+    assert about["deterministic"] is True
+    assert about["command"].startswith("dyna-ail expert train") and "dyna-ail demos record" in about["command"]
+    assert about["random_return"] == pytest.approx(task.random)
+    assert about["random_episodes"] == 100
+    assert about["expert_return"] == pytest.approx(task.expert, abs=1e-3)
+    returns = [t.return_ for t in demos.trajectories]
+    np.testing.assert_allclose(returns, about["returns"], atol=0.01)
+    assert np.mean(returns) == pytest.approx(about["expert_return"], abs=0.01)
+    assert len(set(about["reset_seeds"])) == len(returns)
+
+
+def test_bundled_hopper_hops() -> None:
+    hopper = Demonstrations.load(TASKS["Hopper-v5"].demos or "")
+    assert [t.length for t in hopper.trajectories] == [1000] * 25
+    assert not any(t.terminated for t in hopper.trajectories)
+    assert np.mean([t.return_ for t in hopper.trajectories]) >= 3400
+    # obs 5 is the forward speed in m/s, and a step lasts 8 ms: standing still would also be paid 1,000
+    assert min(float(t.obs[:, 5].mean()) * 0.008 * 1000 for t in hopper.trajectories) > 15
+
+
+def test_bundled_cartpole_is_perfect() -> None:
+    cartpole = Demonstrations.load(TASKS["CartPole-v1"].demos or "")
+    assert [(t.length, t.return_, t.terminated) for t in cartpole.trajectories] == [(500, 500.0, False)] * 10

@@ -1,0 +1,157 @@
+"""Tasks and experts: the registry, and recorded trajectories that the real environment repeats."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from dyna_ail.config import make_config
+from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.envs.experts import random_return, record_demonstrations, train_expert
+from dyna_ail.envs.tasks import TASKS, get_task, make_env
+from dyna_ail.errors import InputError
+
+
+def test_the_eight_tasks() -> None:
+    assert list(TASKS) == [
+        "CartPole-v1",
+        "MountainCar-v0",
+        "Acrobot-v1",
+        "Hopper-v5",
+        "Walker2d-v5",
+        "HalfCheetah-v5",
+        "Ant-v5",
+        "Humanoid-v5",
+    ]
+    for id, task in TASKS.items():
+        assert id == task.id and get_task(id) is task
+        assert gymnasium.spec(id).id == id
+        assert task.random is not None
+        assert (task.expert is None) == (task.demos is None)
+        make_config("dyna-ail", task.defaults, task=id)  # the defaults are settings that exist
+
+
+def test_other_ids() -> None:
+    task = get_task("Pendulum-v1")
+    assert (task.id, task.random, task.expert, task.demos, task.defaults) == ("Pendulum-v1", None, None, None, {})
+    env = make_env("Pendulum-v1")
+    assert env.observation_space.shape == (3,)
+    env.close()
+
+
+def test_module_is_imported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "users_own_task.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('UsersOwn-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=7)\n"
+    )
+    (tmp_path / "users_broken_task.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    env = make_env("users_own_task:UsersOwn-v0")
+    assert env.spec is not None and env.spec.max_episode_steps == 7
+    env.close()
+    with pytest.raises(InputError, match="cannot import module 'users_broken_task'.*division by zero"):
+        get_task("users_broken_task:UsersOwn-v0")
+    with pytest.raises(InputError, match="cannot import module 'CartPole-v1'"):
+        get_task("CartPole-v1:")
+    with pytest.raises(InputError, match="cannot import module 'no_such_module'"):
+        get_task("no_such_module:UsersOwn-v0")
+    with pytest.raises(InputError, match="unknown task 'users_own_task:UserOwn-v0': did you mean 'UsersOwn-v0'"):
+        get_task("users_own_task:UserOwn-v0")
+
+
+@pytest.mark.parametrize(
+    ("id", "nearest"),
+    [("Hoper-v5", "Hopper-v5"), ("hopper-v5", "Hopper-v5"), ("Hopper", "Hopper-v5"), ("Pendulm-v1", "Pendulum-v1")],
+)
+def test_unknown_task_suggests_the_nearest(id: str, nearest: str) -> None:
+    with pytest.raises(InputError, match=f"unknown task '{id}': did you mean '{nearest}'"):
+        get_task(id)
+
+
+@pytest.mark.parametrize("id", ["", ":", "nothing like it", "Hopper-v99", "a/b/c"])
+def test_unknown_task(id: str) -> None:
+    with pytest.raises(InputError, match="unknown task"):
+        make_env(id)
+
+
+def test_registry_imports_no_torch() -> None:
+    code = "import sys, dyna_ail.envs.tasks; sys.exit(bool({'torch', 'gymnasium'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("id", [task.id for task in TASKS.values() if task.demos is not None])
+def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
+    demos = Demonstrations.load(TASKS[id].demos or "")
+    trajectory = demos.trajectories[-1]
+    env = make_env(id)
+    demos.check(env.observation_space, env.action_space)
+    obs, _ = env.reset(seed=demos.metadata["reset_seeds"][-1])
+    seen, rewards = [obs], []
+    for action in trajectory.action:
+        obs, reward, terminated, truncated, _ = env.step(action)
+        seen.append(obs)
+        rewards.append(reward)
+    env.close()
+    np.testing.assert_allclose(np.asarray(seen), trajectory.obs, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(rewards, trajectory.reward, rtol=1e-5, atol=1e-6)
+    assert (terminated, truncated) == (trajectory.terminated, True)
+
+
+def test_random_return_is_seeded() -> None:
+    assert random_return("CartPole-v1", episodes=5, seed=1) == random_return("CartPole-v1", episodes=5, seed=1)
+    assert random_return("MountainCar-v0", episodes=2) == (-200.0, 0.0)
+
+
+def test_random_reference_of_cartpole() -> None:
+    assert random_return("CartPole-v1")[0] == TASKS["CartPole-v1"].random
+
+
+def test_train_and_record(tmp_path: Path) -> None:
+    """A short training improves on random, equal seeds record equal files, and provenance is complete."""
+    expert = train_expert("CartPole-v1", tmp_path / "expert", timesteps=2048, seed=0, progress=False)
+    assert expert == json.loads((tmp_path / "expert" / "expert.json").read_text())
+    assert expert["evaluation_return"] > 40 > (TASKS["CartPole-v1"].random or np.inf)
+    recorded = [
+        record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / name, episodes=3, seed=5)
+        for name in ("a.npz", "b.npz")
+    ]
+    loaded = Demonstrations.load(tmp_path / "a.npz")
+    assert loaded.metadata == recorded[0].metadata
+    assert loaded.metadata["expert"]["steps"] == 2048
+    assert loaded.metadata["command"] == (
+        f"dyna-ail expert train --task CartPole-v1 --timesteps 2048 --seed 0 --out {tmp_path / 'expert'} && dyna-ail "
+        f"demos record --task CartPole-v1 --expert {tmp_path / 'expert'} --episodes 3 --seed 5 --out {tmp_path}/a.npz"
+    )
+    for ours, theirs in zip(recorded[0].trajectories, recorded[1].trajectories, strict=True):
+        np.testing.assert_array_equal(ours.obs, theirs.obs)
+        np.testing.assert_array_equal(ours.action, theirs.action)
+
+    with pytest.raises(InputError, match="was trained on CartPole-v1, not on Acrobot-v1"):
+        record_demonstrations("Acrobot-v1", tmp_path / "expert", tmp_path / "c.npz")
+    with pytest.raises(InputError, match="no expert in .*make one with `dyna-ail expert train`"):
+        record_demonstrations("CartPole-v1", tmp_path / "absent", tmp_path / "c.npz")
+    with pytest.raises(InputError, match="--episodes must be at least 1; got 0"):
+        record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz", episodes=0)
+    (tmp_path / "expert" / "policy.zip").write_bytes(b"PK no more")
+    with pytest.raises(InputError, match="cannot be read"):
+        record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz")
+    (tmp_path / "expert" / "policy.zip").unlink()
+    with pytest.raises(InputError, match="no expert in .*policy.* is missing"):
+        record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz")
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_train_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--timesteps must be at least 1; got 0"):
+        train_expert("CartPole-v1", tmp_path, timesteps=0)
+    with pytest.raises(InputError, match="unknown task"):
+        train_expert("CartPol-v1", tmp_path, timesteps=1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write the expert's folder"):
+        train_expert("CartPole-v1", tmp_path / "file" / "expert", timesteps=1)
