@@ -120,7 +120,9 @@ class ExpertTrain:
     def run(self) -> None:
         """Train, and print where the expert is."""
         from dyna_ail.envs.experts import train_expert
+        from dyna_ail.envs.tasks import get_task
 
+        get_task(self.task)  # before its name is part of a path
         _at_least("--seed", self.seed, 0)
         out = self.out or _expert_folder(self.task)
         _refuse_existing(out, self.force)
@@ -148,7 +150,9 @@ class DemosRecord:
     def run(self) -> None:
         """Record, and print what was recorded."""
         from dyna_ail.envs.experts import record_demonstrations
+        from dyna_ail.envs.tasks import get_task
 
+        get_task(self.task)  # before its name is part of a path
         _at_least("--seed", self.seed, 0)
         out = self.out or _expert_folder(self.task).with_name(f"demos-{_file_name(self.task)}.npz")
         _refuse_existing(out, self.force)

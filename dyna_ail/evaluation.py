@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from dyna_ail.errors import NonFiniteError
 
 if TYPE_CHECKING:
     import gymnasium
@@ -79,16 +81,35 @@ def evaluate(
 
     Raises:
         InputError: the environment cannot be made.
+        NonFiniteError: an observation or a return is NaN or infinite.
     """
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.vec_env import VecEnv
 
     environments = task if isinstance(task, VecEnv) else make_environments(task, episodes)
     environments.seed(seed)
-    returns, lengths = evaluate_policy(policy, environments, episodes, deterministic=True, return_episode_rewards=True)
-    if environments is not task:
-        environments.close()
+    try:
+        returns, lengths = evaluate_policy(
+            _FiniteInput(policy), environments, episodes, deterministic=True, return_episode_rewards=True
+        )
+    finally:
+        if environments is not task:
+            environments.close()
+    if not np.isfinite(returns).all():
+        raise NonFiniteError("the return of an evaluation episode became NaN or infinite.")
     return Evaluation(np.asarray(returns, dtype=np.float64), np.asarray(lengths, dtype=np.int64))
+
+
+class _FiniteInput:
+    """A policy that refuses observations from a simulation that has blown up."""
+
+    def __init__(self, policy: BasePolicy) -> None:
+        self.policy = policy
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not np.isfinite(observation).all():
+            raise NonFiniteError("an observation of an evaluation environment became NaN or infinite.")
+        return self.policy.predict(observation, *args, **kwargs)
 
 
 def normalised_score(return_mean: float, random: float | None, expert: float | None) -> float:

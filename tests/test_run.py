@@ -272,6 +272,17 @@ def test_evaluation_takes_a_function_that_makes_the_environment():
     assert list(result.lengths) == [5, 5]
 
 
+@pytest.mark.parametrize("wrap", [gymnasium.wrappers.TransformObservation, gymnasium.wrappers.TransformReward])
+def test_simulation_that_blows_up_is_named(wrap: type):
+    def make() -> gymnasium.Env:
+        env = gymnasium.make("CartPole-v1")
+        blow_up = lambda value: value * np.nan  # noqa: E731
+        return wrap(env, blow_up, env.observation_space) if "Obs" in wrap.__name__ else wrap(env, blow_up)
+
+    with pytest.raises(NonFiniteError, match="evaluation"):
+        evaluate(Leaning(), make, 1, seed=0)  # type: ignore[arg-type]
+
+
 def test_evaluation_seeds_differ_between_runs_and_moments():
     seeds = {evaluation_seed(seed, interactions) for seed in range(5) for interactions in range(0, 10_000, 1000)}
     assert len(seeds) == 50
