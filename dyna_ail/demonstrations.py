@@ -145,7 +145,7 @@ class Demonstrations:
         Raises:
             InputError: the place cannot be written.
         """
-        arrays = {
+        arrays: dict[str, Any] = {
             "obs": np.concatenate([t.obs for t in self.trajectories]),
             "action": np.concatenate([t.action for t in self.trajectories]),
             "reward": np.concatenate([t.reward for t in self.trajectories]),
@@ -159,7 +159,7 @@ class Demonstrations:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as file:
-                    np.savez_compressed(file, allow_pickle=False, **arrays)
+                    np.savez_compressed(file, **arrays)
                 os.replace(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ Any other Gymnasium id works too; it only lacks the reference returns. Importing
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ TASKS: dict[str, Task] = {
         # These two end on success: a reward of -log D, always positive, would pay for never arriving.
         Task("MountainCar-v0", -200.0, defaults={"trajectories": 1, "cost": "airl"}),
         Task("Acrobot-v1", -499.82, defaults={"trajectories": 1, "cost": "airl"}),
-        Task("Hopper-v5", 18.407, 3640.509, BUNDLED / "hopper-v5.npz"),
+        Task("Hopper-v5", 18.407, 3631.367, BUNDLED / "hopper-v5.npz"),
         Task("Walker2d-v5", 1.66),
         Task("HalfCheetah-v5", -279.376),
         Task("Ant-v5", -53.71),
@@ -73,8 +74,9 @@ def get_task(id: str) -> Task:
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        hint = nearest(name, [*TASKS, *gymnasium.registry])
-        raise InputError(f"unknown task {id!r}: {hint}") from error
+        known = [*TASKS, *gymnasium.registry]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        raise InputError(f"unknown task {id!r}: {nearest(name, close or TASKS)}") from error
     return Task(id)
 
 

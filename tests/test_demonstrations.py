@@ -170,7 +170,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_arrays(tmp_path: Path, case: str) -> None:
     arrays, message = MALFORMED[case]
-    np.savez(tmp_path / "bad.npz", allow_pickle=True, **arrays)
+    np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(InputError, match=message) as caught:
         Demonstrations.load(tmp_path / "bad.npz")
     assert "bad.npz" in str(caught.value)
