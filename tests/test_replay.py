@@ -1,0 +1,111 @@
+"""The experience buffer: what a full ring keeps, and runs of transitions across episode ends and the ring's seam."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from dyna_ail.replay import ReplayBuffer, Transitions
+
+
+def _numbered(*numbers: int, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()) -> Transitions:
+    """Transition i goes from state i to state i + 0.5 by action -i."""
+    n = torch.tensor(numbers, dtype=torch.float32)[:, None]
+    flags = (torch.tensor([i in ends for i in numbers], dtype=torch.bool) for ends in (terminated, truncated))
+    return Transitions(n, -n, n + 0.5, *flags)
+
+
+def _numbers(transitions: Transitions) -> list[int]:
+    return [int(i) for i in transitions.obs.flatten()]
+
+
+def _runs(replay: ReplayBuffer, length: int) -> dict[int, list[int]]:
+    """Start of a run -> the numbers that its mask keeps; from enough draws to see every start."""
+    run, mask = replay.sample_sequences(400, length, torch.Generator().manual_seed(0))
+    assert run.obs.shape == (length, 400, 1) and mask.shape == (length, 400)
+    kept: dict[int, list[int]] = {}
+    for column in range(400):
+        numbers = [int(i) for i, m in zip(run.obs[:, column, 0], mask[:, column], strict=True) if m]
+        assert (mask[:, column].diff() <= 0).all(), "once over, a run stays over"
+        kept[int(run.obs[0, column, 0])] = numbers
+    return kept
+
+
+def test_ring_overwrites_the_oldest():
+    replay = ReplayBuffer(5, 1, 1)
+    replay.add(_numbered(0, 1, 2))
+    assert len(replay) == 3 and _numbers(replay.data) == [0, 1, 2]
+    replay.add(_numbered(3, 4, 5, 6))
+    assert len(replay) == 5 and replay.added == 7
+    assert sorted(_numbers(replay.data)) == [2, 3, 4, 5, 6]
+
+
+def test_fields_stay_together():
+    replay = ReplayBuffer(4, 1, 1)
+    replay.add(_numbered(0, 1, 2))
+    replay.add(_numbered(3, 4, 5, terminated=(4,), truncated=(3,)))
+    batch = replay.sample(200, torch.Generator().manual_seed(1))
+    assert set(_numbers(batch)) == {2, 3, 4, 5}
+    assert torch.equal(batch.action, -batch.obs) and torch.equal(batch.next_obs, batch.obs + 0.5)
+    assert torch.equal(batch.terminated, batch.obs[:, 0] == 4)
+    assert torch.equal(batch.truncated, batch.obs[:, 0] == 3)
+
+
+def test_a_segment_longer_than_the_ring_leaves_its_end():
+    replay = ReplayBuffer(3, 1, 1)
+    replay.add(_numbered(0, 1, 2, 3, 4, 5, 6))
+    assert sorted(_numbers(replay.data)) == [4, 5, 6]
+
+
+def test_draws_are_uniform():
+    replay = ReplayBuffer(10, 1, 1)
+    replay.add(_numbered(*range(4)))
+    counts = torch.bincount(replay.sample(8000, torch.Generator().manual_seed(2)).obs.flatten().long(), minlength=4)
+    sigma = (8000 * 0.25 * 0.75) ** 0.5
+    assert len(counts) == 4 and (counts - 2000).abs().max() < 4 * sigma
+
+
+def test_runs_stop_at_ends_of_episodes_and_of_the_record():
+    replay = ReplayBuffer(100, 1, 1)
+    replay.add(_numbered(*range(8), terminated=(2,), truncated=(4,)))
+    assert _runs(replay, 4) == {
+        0: [0, 1, 2],
+        1: [1, 2],
+        2: [2],
+        3: [3, 4],
+        4: [4],
+        5: [5, 6, 7],  # the record ends here, the episode has not
+        6: [6, 7],
+        7: [7],
+    }
+
+
+def test_runs_go_on_across_the_seam_but_not_from_newest_to_oldest():
+    replay = ReplayBuffer(6, 1, 1)
+    replay.add(_numbered(*range(6)))
+    replay.add(_numbered(6, 7, 8))  # the ring holds 6 7 8 | 3 4 5: its seam is inside the run 3..8
+    assert _runs(replay, 4) == {
+        3: [3, 4, 5, 6],
+        4: [4, 5, 6, 7],
+        5: [5, 6, 7, 8],
+        6: [6, 7, 8],
+        7: [7, 8],
+        8: [8],
+    }
+
+
+def test_single_transitions_are_never_masked():
+    replay = ReplayBuffer(4, 1, 1)
+    replay.add(_numbered(0, 1, 2, terminated=(1,)))
+    _, mask = replay.sample_sequences(50, 1, torch.Generator().manual_seed(3))
+    assert (mask == 1).all()
+
+
+def test_shapes_are_checked():
+    rows: Tensor = torch.zeros(3, 2)
+    flags = torch.zeros(3, dtype=torch.bool)
+    with pytest.raises(AssertionError):
+        Transitions(rows, rows, rows[:2], flags, flags)
+    with pytest.raises(AssertionError):
+        Transitions(rows, rows, rows, flags, flags[:2])
