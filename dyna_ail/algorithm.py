@@ -1,4 +1,4 @@
-"""Algorithm 1 of the Dyna-AIL paper: alternate model-free imitation in the real environment with planning in a model."""
+"""Algorithm 1 of the Dyna-AIL paper: model-free imitation in the real environment in turn with planning in a model."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class DynaAIL:
         """Algorithm 1, until ``interactions`` real steps are spent (by default the configuration's budget).
 
         ``callback(self)`` is called before the first iteration and after each one; :attr:`metrics` holds the
-        iteration's diagnostics.
+        iteration's diagnostics. It stops the learning by returning False.
 
         Raises:
             InputError: a negative budget.
@@ -102,7 +102,8 @@ class DynaAIL:
 
         if self.iteration == 0:
             self._record(cloning=clone(self.policy, *expert, self.config.cloning, generator))
-            callback(self)
+            if callback(self) is False:
+                return self
         while self.interactions < budget:
             # Line 3: sample trajectories with the policy on the environment.
             segment = self.rollout.collect(min(self.config.steps_per_iteration, budget - self.interactions))
@@ -122,7 +123,8 @@ class DynaAIL:
             self._record(
                 discriminator=discriminator, model_free=model_free, model={**model, **held_out}, planner=planner
             )
-            callback(self)
+            if callback(self) is False:
+                break
         return self
 
     def save(self, path: str | Path) -> None:

@@ -56,7 +56,7 @@ class ForwardModelConfig:
     """The learned dynamics f(s, a) = s' - s (Dyna-AIL Eq. 5) and the continuation probability."""
 
     architecture: Literal["mlp", "gru"] = "mlp"
-    """mlp: concatenate and pass on. gru: GRU state encoder, action encoder, Hadamard product, decoder (MGAIL Fig. 4)."""
+    """mlp: concatenate and pass on. gru: GRU state encoder, action encoder, Hadamard product, decoder (MGAIL 3.5)."""
     hidden: tuple[int, ...] = (200, 200, 200)
     """Widths of the hidden layers (gru: the first is the width of the shared space)."""
     ensemble: int = 1
@@ -288,7 +288,7 @@ def _from_dict(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
         if key not in hints:
             raise InputError(f"unknown setting {prefix + key!r}: {nearest(key, hints)}")
         if dataclasses.is_dataclass(hints[key]):
-            value = _from_dict(hints[key], value, prefix=f"{prefix}{key}.")  # type: ignore[arg-type]
+            value = _from_dict(hints[key], value, prefix=f"{prefix}{key}.")
         arguments[key] = tuple(value) if isinstance(value, list) else value
     return kind(**arguments)
 

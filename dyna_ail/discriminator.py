@@ -44,7 +44,9 @@ class Discriminator(nn.Module):
         nn.init.zeros_(last.bias)
         if config.regularisation == "spectral-norm":
             nn.init.orthogonal_(last.weight)  # a zero matrix has no singular vectors to normalise by
-            self.net.apply(lambda m: spectral_norm(m) if isinstance(m, nn.Linear) else m)
+            for layer in self.net:
+                if isinstance(layer, nn.Linear):
+                    spectral_norm(layer)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
 
     def logit(self, obs: Tensor, action: Tensor) -> Tensor:

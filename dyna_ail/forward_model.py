@@ -85,7 +85,10 @@ class ForwardModel(nn.Module):
         return torch.cat(outputs), torch.cat(memories)
 
     def forward(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One imagined step ``s' = s + f(s, a)``: next state ``[B, obs_dim]``, continuation probability ``[B]``, memory."""
+        """One imagined step ``s' = s + f(s, a)``.
+
+        Returns the next state ``[B, obs_dim]``, the probability ``[B]`` that the episode goes on, and the memory.
+        """
         out, hidden = self.predict(obs, action, hidden)
         next_obs = obs + self.change_mean + self.change_std * out[..., :-1]
         return next_obs.clamp(self.low, self.high), torch.sigmoid(out[..., -1]), hidden
@@ -126,14 +129,14 @@ class ForwardModel(nn.Module):
     def _measure(self, data: Transitions) -> None:
         change = data.next_obs - data.obs
         self.change_mean.copy_(change.mean(0))
-        self.change_std.copy_(change.std(0).clamp_min(1e-3 * self.inputs.obs_std))
+        self.change_std.copy_(change.std(0, correction=0).clamp_min(1e-3 * self.inputs.obs_std))
         margin = 0.2 * (data.next_obs.amax(0) - data.next_obs.amin(0))
         self.low.copy_(torch.minimum(data.next_obs.amin(0), data.obs.amin(0)) - margin)
         self.high.copy_(torch.maximum(data.next_obs.amax(0), data.obs.amax(0)) + margin)
 
     @torch.no_grad()
     def errors_by_depth(self, recorded: Transitions, depth: int) -> list[float]:
-        """Held-out error at depths 1..``depth``: fed the recorded actions, how far imagined states drift from real ones.
+        """Held-out error at depths 1..``depth``: how far states imagined under recorded actions drift from real ones.
 
         Root mean square over components of the scaled observation, averaged over all starts whose episode lasts
         long enough; ``recorded [N]`` must be consecutive and not yet trained on. NaN where no start is long enough.
@@ -143,9 +146,9 @@ class ForwardModel(nn.Module):
         start = torch.arange(len(recorded))
         obs, hidden, errors = recorded.obs, self.initial_hidden(len(recorded)), []
         for d in range(depth):
-            kept = (start + d < len(recorded)) & (before[(start + d).clamp_max(len(recorded))] == before[start])
-            obs, hidden, start = obs[kept], hidden[kept], start[kept]
-            obs, _, hidden = self(obs, recorded.action[start + d], hidden)
-            drift = (obs - recorded.next_obs[start + d]) / self.inputs.obs_std
-            errors.append(drift.square().mean(-1).sqrt().mean().item())
+            now = (start + d).clamp_max(len(recorded) - 1)
+            within = (start + d < len(recorded)) & (before[now] == before[start])
+            obs, _, hidden = self(obs, recorded.action[now], hidden)  # all rows, so that each keeps its member
+            drift = ((obs - recorded.next_obs[now]) / self.inputs.obs_std).square().mean(-1).sqrt()
+            errors.append(drift[within].mean().item())
         return errors

@@ -11,7 +11,7 @@ from sb3_contrib import TRPO
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from dyna_ail.discriminator import Discriminator
-from dyna_ail.errors import NonFiniteError
+from dyna_ail.networks import require_finite
 from dyna_ail.rollout import Segment
 
 
@@ -76,15 +76,16 @@ class TrustRegionStep:
         """One TRPO step and the value function's regression.
 
         Raises:
-            NonFiniteError: the value loss or the policy's weights are not finite after the step.
+            NonFiniteError: an advantage before the step, or a weight of the policy after it, is not finite.
         """
+        if len(segment.transitions) < 2:  # advantages cannot be normalised: the budget's last crumb
+            return {}
         self.agent.rollout_buffer = self.fill(segment)
+        require_finite("TRPO's advantage", torch.as_tensor(self.agent.rollout_buffer.advantages))
         self.agent.train()
+        for name, weights in self.agent.policy.named_parameters():
+            require_finite(f"the policy's {name} after the TRPO step", weights)
         logged = self.agent.logger.name_to_value
-        if not np.isfinite(logged["train/value_loss"]):
-            raise NonFiniteError(f"TRPO's value loss became {logged['train/value_loss']}.")
-        if not all(torch.isfinite(p).all() for p in self.agent.policy.parameters()):
-            raise NonFiniteError("the policy's weights are not finite after the TRPO step.")
         return {
             "kl": float(logged["train/kl_divergence_loss"]),
             "value_loss": float(logged["train/value_loss"]),

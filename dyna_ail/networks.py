@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ CLIP = 10.0  # scaled observations are clipped here, so that a stray state canno
 def mlp(sizes: Sequence[int], activation: str, layer_norm: bool = False) -> nn.Sequential:
     """Linear layers of widths ``sizes`` with ``activation`` (after an optional LayerNorm) between them."""
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(fan_in, fan_out))
         if i < len(sizes) - 2:
             layers += [nn.LayerNorm(fan_out)] * layer_norm + [ACTIVATIONS[activation]()]
@@ -42,7 +43,7 @@ class Scaling:
 
     @staticmethod
     def of(expert_obs: np.ndarray, action_space: Space[Any], floor: float) -> Scaling:
-        """Observations by the demonstrations' statistics (standard deviation at least ``floor``), actions by their bounds.
+        """Observations by the demonstrations' mean and deviation (at least ``floor``), actions by their bounds.
 
         The floor keeps components that hardly vary in the demonstrations from being blown up off them.
         """
@@ -82,6 +83,16 @@ class PairInput(nn.Module):
         return torch.cat([self.obs(obs), self.action(action)], dim=-1)
 
 
+def require_finite(what: str, values: Tensor) -> None:
+    """Stop where something first goes wrong.
+
+    Raises:
+        NonFiniteError: a value is NaN or infinite; says ``what`` it is.
+    """
+    if not torch.isfinite(values).all():
+        raise NonFiniteError(f"{what} became {values[~torch.isfinite(values)][0].item()}.")
+
+
 def adam_step(
     part: str,
     optimizer: torch.optim.Optimizer,
@@ -98,12 +109,10 @@ def adam_step(
         NonFiniteError: the loss or its gradient is not finite; nothing has been changed then. Names ``part``.
     """
     parameters = list(parameters)
-    if not torch.isfinite(loss):
-        raise NonFiniteError(f"the {part} loss became {loss.item()}.")
+    require_finite(f"the {part} loss", loss)
     for parameter, grad in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = grad
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm))
-    if not np.isfinite(norm):
-        raise NonFiniteError(f"the gradient of the {part} loss became {norm}.")
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm)
+    require_finite(f"the gradient of the {part} loss", norm)
     optimizer.step()
-    return norm
+    return float(norm)

@@ -112,32 +112,36 @@ def _panel(axes: Axes, records: Sequence[Record]) -> None:
             axes.text(0.99, value, name, transform=across, ha="right", va="bottom", fontsize=8, color="0.35")
     axes.set_title(_title([record.config for record in records]), fontsize=10)
     axes.set_xlabel("environment interactions")
-    axes.set_ylabel("return")
+    spread = len(groups) < len(records)
+    axes.set_ylabel("return (IQM over seeds, 95% interval)" if spread else "return")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.02, y=0.08)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
 
 
 def _setting(axes: Axes, label: str, group: Sequence[Record], style: dict[str, Any], end: float) -> None:
     """Draw the runs of one setting; one without interactions (bc) as a level line up to ``end``."""
     curves = [(run.progress["interactions"], run.progress["return_mean"]) for run in group]
-    if all(len(x) == 1 for x, _ in curves):
+    level = all(len(x) == 1 for x, _ in curves)
+    if level:
         curves = [(np.array([x[0], max(end, x[0] + 1)]), np.repeat(y, 2)) for x, y in curves]
     grid, values = align(curves)
+    mean = interquartile_mean(values)
     if len(group) > 1:
-        for x, y in curves:
-            axes.plot(x, y, color=style["color"], linewidth=0.7, alpha=0.35, zorder=2)
         low, high = bootstrap_interval(values)
-        axes.fill_between(grid, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=2)
-        label += f" (IQM of {len(group)} seeds, 95% interval)"
+        if level:  # one interval, not a band that covers the other settings
+            axes.vlines(grid[-1], low[-1], high[-1], color=style["color"], linewidth=1.8, zorder=3)
+        else:
+            axes.fill_between(grid, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=2)
+            for x, y in curves:
+                axes.plot(x, y, color=style["color"], linewidth=0.7, alpha=0.35, zorder=2)
+        label += f" ({len(group)} seeds)"
     else:
         label += f" (seed {group[0].config.seed})"
-    axes.plot(
-        grid, interquartile_mean(values), label=label, linewidth=1.8, markersize=4, zorder=3,
-        markevery=max(1, len(grid) // 12), **style,
-    )  # fmt: skip
+    marks = [len(grid) - 1] if level else max(1, len(grid) // 12)
+    axes.plot(grid, mean, label=label, linewidth=1.8, markersize=4, zorder=3, markevery=marks, **style)
 
 
 def _title(configs: Sequence[Config]) -> str:

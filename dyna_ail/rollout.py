@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dyna_ail.errors import NonFiniteError
+from dyna_ail.networks import require_finite
 from dyna_ail.policy import ImitationPolicy
 from dyna_ail.replay import Transitions
 from dyna_ail.spaces import decode_action
@@ -45,15 +45,16 @@ class RealRollout:
         """The next ``steps`` real interactions.
 
         Raises:
-            NonFiniteError: the environment returned an observation that is not finite.
+            NonFiniteError: the environment's observation or the policy's action is not finite.
         """
         policy, env = self.policy, self.env
         if self._obs is None:
             self._obs = self._as_tensor(env.reset(seed=self.seed)[0])
-        rows: list[tuple[Tensor, Tensor, Tensor, Tensor, bool, bool, bool]] = []
+        rows: list[tuple[Any, ...]] = []
         for noise in policy.noise((steps, 1), self.generator):
             with torch.no_grad():
                 drawn = policy.reparameterise(self._obs[None], noise)[0]
+            require_finite("the policy's action", drawn)
             action = decode_action(env.action_space, drawn.numpy())
             received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
             raw, _, terminated, truncated, _ = env.step(action)
@@ -62,14 +63,11 @@ class RealRollout:
             rows.append((self._obs, received, next_obs, drawn, bool(terminated), bool(truncated), self._first))
             self._first = bool(terminated or truncated)
             self._obs = self._as_tensor(env.reset()[0]) if self._first else next_obs
-        obs, action, next_obs, drawn, *flags = zip(*rows, strict=True)
-        terminated, truncated, first = (torch.tensor(flag) for flag in flags)
-        stacked = (torch.stack(part) for part in (obs, action, next_obs))
-        return Segment(Transitions(*stacked, terminated, truncated & ~terminated), torch.stack(drawn), first)
+        obs, action, next_obs, drawn = (torch.stack([row[i] for row in rows]) for i in range(4))
+        terminated, truncated, first = torch.tensor([row[4:] for row in rows]).T
+        return Segment(Transitions(obs, action, next_obs, terminated, truncated & ~terminated), drawn, first)
 
     def _as_tensor(self, obs: Any) -> Tensor:
-        if not np.isfinite(obs).all():
-            raise NonFiniteError(
-                f"the environment returned a non-finite observation at interaction {self.interactions}: {obs}"
-            )
-        return torch.as_tensor(np.asarray(obs, dtype=np.float32).copy())
+        tensor = torch.as_tensor(np.asarray(obs, dtype=np.float32).copy())
+        require_finite(f"the environment's observation at interaction {self.interactions}", tensor)
+        return tensor

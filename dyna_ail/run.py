@@ -173,20 +173,19 @@ class Journal:
         """Record one iteration.
 
         Raises:
-            KeyboardInterrupt: the user has asked to stop; policy.zip is the current policy then.
+            KeyboardInterrupt: the user has asked to stop; policy.zip is the current policy, evaluated.
         """
         done = learner.interactions
         if learner.iteration > 0 or self.config.interactions == 0:
             counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
             self.diagnostics.write({**counts, **learner.metrics}, done)
-        due = done >= self.next_evaluation or done >= self.config.interactions
-        if self.interrupted:
-            self.save_policy(learner)
-            raise KeyboardInterrupt
+        due = done >= self.next_evaluation or done >= self.config.interactions or self.interrupted
         if due and done != self.evaluated_at:
             self._evaluate(learner)
         elif self.display:
             self.display.advance(done)
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def _evaluate(self, learner: DynaAIL) -> None:
         done, every = learner.interactions, self.config.evaluation.every
@@ -282,17 +281,16 @@ class _Display:
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.total = total
         self.start = time.perf_counter()
         self.bar: Progress | None = None
         if Console().is_terminal:
             self.bar = Progress(
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=16),
                 TextColumn("{task.completed:,.0f}/{task.total:,.0f} interactions"),
                 TextColumn("{task.fields[status]}"),
-                TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 refresh_per_second=2,
@@ -302,18 +300,19 @@ class _Display:
             self.bar.start()
 
     def advance(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
-        status = None
-        if result is not None:
-            status = f"return {result.mean:,.1f}"
-            status += f" = {score:.0%} of expert" if np.isfinite(score) else ""
         if self.bar is not None:
             self.bar.update(self.task, completed=done)
-            if status is not None:
-                self.bar.update(self.task, status=status)
-        elif status is not None:
+            if result is not None:  # short, for terminals of 80 columns
+                share = f"return {score:.0%} of expert" if np.isfinite(score) else f"return {result.mean:,.1f}"
+                self.bar.update(self.task, status=share)
+        elif result is not None:
+            share = f" = {score:.0%} of expert" if np.isfinite(score) else ""
             elapsed = time.perf_counter() - self.start
             left = _clock(elapsed * (self.total - done) / done) if done else "-:--"
-            print(f"{done:,}/{self.total:,} interactions  {status}  {_clock(elapsed)} left {left}", flush=True)
+            line = (
+                f"{done:,}/{self.total:,} interactions  return {result.mean:,.1f}{share}  {_clock(elapsed)} left {left}"
+            )
+            print(line, flush=True)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -336,7 +335,8 @@ def _stop_on_interrupt(journal: Journal) -> Iterator[None]:
         if journal.interrupted:
             raise KeyboardInterrupt
         journal.interrupted = True
-        print("\nstopping after this iteration; press Ctrl-C again to stop at once", flush=True)
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b"\nstopping after this iteration; press Ctrl-C again to stop at once\n")
 
     previous = signal.signal(signal.SIGINT, handle)
     try:

@@ -51,7 +51,10 @@ class ForwardModel(Protocol):
 
 
 class Planner(Protocol):
-    """Improves the policy inside the forward model. Built as ``Planner(policy, discriminator, forward_model, scaling, config)``."""
+    """Improves the policy inside the forward model.
+
+    Built as ``Planner(policy, discriminator, forward_model, scaling, config)``.
+    """
 
     imagined: int
     """Imagined steps taken so far."""

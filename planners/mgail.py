@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dyna_ail.config import Config
-from dyna_ail.networks import Scaling, adam_step
+from dyna_ail.networks import Scaling, adam_step, require_finite
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
 from dyna_ail.planners.unroll import cost_to_go, unroll
@@ -52,6 +52,8 @@ class MGAILPlanner:
         end = imagined.obs[-1]
         last = policy.sample(end, noise[-1])
         tail = self.critic(end, last) if self.critic else None
+        if tail is not None:
+            require_finite("the critic's estimate", tail)
         cost = cost_to_go(imagined, self.discount, tail)[0].mean()
         loss = cost + c.saturation_penalty * policy.head(start).square().mean()
         metrics = {
