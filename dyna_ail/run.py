@@ -5,6 +5,7 @@ The learner never sees the environment's reward; the evaluations here see nothin
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import pickle
@@ -12,7 +13,7 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,16 @@ def train(
     demonstrations.check(env.observation_space, env.action_space)
     learner = DynaAIL(env, demonstrations, config)
     references = _references(task, demonstrations)
-    provenance = {"file": config.demos or path.name, "sha256": record.sha256(path), **_plain(demonstrations.metadata)}
-    writers = _tensorboard_available() if tensorboard else False
+    provenance = {**demonstrations.metadata, "file": config.demos or path.name, "sha256": record.sha256(path)}
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
 
     folder = record.create_folder(config, out, force)
     record.write_json(
         folder / record.VERSIONS,
         {**record.versions(), "seed": config.seed, "references": references, "demonstrations": provenance},
     )
-    journal = Journal(folder, config, references, progress, tensorboard=writers)
+    journal = Journal(folder, config, references, progress, tensorboard)
     try:
         with _stop_on_interrupt(journal):
             learner.learn(config.interactions, journal)
@@ -85,6 +87,7 @@ def train(
         raise
     finally:
         env.close()
+        journal.close_display()
     journal.close("finished")
     return folder
 
@@ -158,9 +161,11 @@ class Journal:
             progress: whether to report while running.
             tensorboard: also write event files.
         """
+        from stable_baselines3.common.logger import TensorBoardOutputFormat
+
         self.folder, self.config, self.references = folder, config, references
         self.environments = make_environments(config.task, config.evaluation.episodes)
-        shared = _tensorboard_writer(folder) if tensorboard else []
+        shared = [TensorBoardOutputFormat(str(folder))] if tensorboard else []
         self.progress = _Table(folder / record.PROGRESS, shared)
         self.diagnostics = _Table(folder / record.DIAGNOSTICS, shared)
         self.display = _Display(config.interactions) if progress else None
@@ -219,8 +224,7 @@ class Journal:
         self.progress.close()
         self.diagnostics.close()
         self.environments.close()
-        if self.display:
-            self.display.close()
+        self.close_display()
         if self.evaluated_at < 0:
             print(f"{how} before the first evaluation; folder {self.folder}")
             return
@@ -230,6 +234,11 @@ class Journal:
         print(summary(self.folder, how))
         for label, name in (("folder", ""), ("policy", record.POLICY), ("figure", record.FIGURE)):
             print(f"  {label}  {self.folder / name}")
+
+    def close_display(self) -> None:
+        """Give the terminal back."""
+        if self.display:
+            self.display.close()
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self.start, 3)
@@ -254,7 +263,7 @@ def summary(folder: Path, how: str) -> str:
 class _Table:
     """One CSV file, and perhaps TensorBoard, behind SB3's logger; every row is flushed as it is written."""
 
-    def __init__(self, path: Path, shared: list[KVWriter]) -> None:
+    def __init__(self, path: Path, shared: Sequence[KVWriter]) -> None:
         self.path, self.shared = path, shared
         self.logger: Logger | None = None
 
@@ -346,26 +355,16 @@ def _stop_on_interrupt(journal: Journal) -> Iterator[None]:
 
 
 def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
-    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown."""
-    metadata = demonstrations.metadata
-    random, expert = metadata.get("random_return", task.random), metadata.get("expert_return", task.expert)
-    return {"random": None if random is None else float(random), "expert": None if expert is None else float(expert)}
+    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown.
 
-
-def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata without its long list of returns."""
-    return {key: value for key, value in metadata.items() if key != "returns"}
-
-
-def _tensorboard_available() -> bool:
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
-    return True
-
-
-def _tensorboard_writer(folder: Path) -> list[KVWriter]:
-    from stable_baselines3.common.logger import TensorBoardOutputFormat
-
-    return [TensorBoardOutputFormat(str(folder))]
+    Raises:
+        InputError: the metadata has something else than a number there.
+    """
+    found: dict[str, float | None] = {}
+    for name, known in (("random", task.random), ("expert", task.expert)):
+        value = demonstrations.metadata.get(f"{name}_return", known)
+        try:
+            found[name] = None if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the demonstrations' {name}_return must be a number; got {value!r}.") from error
+    return found

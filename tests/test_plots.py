@@ -63,7 +63,7 @@ def test_single_run_is_drawn_as_it_is(tmp_path: Path):
 def test_seeds_are_drawn_as_interquartile_mean_with_a_band(tmp_path: Path):
     folders = [make_run(tmp_path / str(seed), [0, 10.0 * seed, 100], seed=seed) for seed in range(5)]
     axes = panel(*folders)
-    (curve,) = (line for line in axes.lines if "IQM of 5 seeds" in str(line.get_label()))
+    (curve,) = (line for line in axes.lines if "5 seeds" in str(line.get_label()))
     np.testing.assert_allclose(curve.get_ydata(), [0, 20, 100])  # mean of 10, 20, 30
     low, high = (extent(axes.collections[0].get_paths()[0].vertices[:, 1]) for extent in (np.min, np.max))
     assert low == 0
@@ -73,7 +73,7 @@ def test_seeds_are_drawn_as_interquartile_mean_with_a_band(tmp_path: Path):
 
 def test_interrupted_seed_ends_the_mean_and_not_the_other_seed(tmp_path: Path):
     axes = panel(make_run(tmp_path / "0", [0, 10, 20], seed=0), make_run(tmp_path / "1", [0, 20], seed=1))
-    (curve,) = (line for line in axes.lines if "IQM" in str(line.get_label()))
+    (curve,) = (line for line in axes.lines if "2 seeds" in str(line.get_label()))
     np.testing.assert_allclose(curve.get_xdata(), [0, 2000])
     assert max(line.get_xdata()[-1] for line in axes.lines[:2]) == 4000  # type: ignore[index]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 import shutil
@@ -143,6 +144,15 @@ def test_task_without_demonstrations_says_how_to_make_some():
         demonstration_file(Config(task="Acrobot-v1"), Task("Acrobot-v1"))
 
 
+def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
+    found = record()
+    found.metadata["expert_return"] = "high"
+    found.save(tmp_path / "demos.npz")
+    with pytest.raises(InputError, match="expert_return must be a number; got 'high'"):
+        train(dataclasses.replace(config, demos=str(tmp_path / "demos.npz")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 class Learner:
     """Stands in for DynaAIL: counts, and acts by a rule."""
 
@@ -214,7 +224,7 @@ def test_interrupt_keeps_the_current_policy(journal: Journal):
     with pytest.raises(KeyboardInterrupt):
         journal(learner)  # type: ignore[arg-type]
     assert learner.saved == [0, 300]
-    assert len(rows(journal.folder / "progress.csv")) == 1
+    assert [row["interactions"] for row in rows(journal.folder / "progress.csv")] == ["0", "300"]
 
 
 def test_failed_run_keeps_its_last_policy_and_figure(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
