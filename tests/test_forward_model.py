@@ -110,7 +110,7 @@ def test_measures_the_buffer():
     never = torch.zeros(4, dtype=torch.bool)
     model.fit(_buffer(Transitions(obs, torch.zeros(4, 2), next_obs, never, never)), torch.Generator())
     assert model.change_mean.tolist() == [0, 0, 0]
-    assert model.change_std[0].item() == pytest.approx(math.sqrt((1 + 1 + 4 + 16) / 3))
+    assert model.change_std[0].item() == pytest.approx(math.sqrt((1 + 1 + 4 + 16) / 4))
     assert model.change_std[1] > 0, "a component that never changes must not be divided by zero"
     # next states 1, 2, 4, 6: their range widened by 20% on each side, and states themselves, 0 to 10.
     assert model.low.tolist() == [-1, 0, 5] and model.high.tolist() == [11, 0, 5]
