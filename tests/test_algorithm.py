@@ -1,0 +1,308 @@
+"""The loop: counted interactions, equal bits from equal seeds, no reward, named failures, and a small task learned."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import dyna_ail.algorithm
+import dyna_ail.model_free
+import dyna_ail.planners.mgail
+from dyna_ail.algorithm import DynaAIL
+from dyna_ail.config import Config, make_config
+from dyna_ail.demonstrations import ExpertPairs
+from dyna_ail.errors import InputError, NonFiniteError
+from dyna_ail.evaluation import evaluate
+
+TASKS = ["CartPole-v1", "Hopper-v5"]
+TINY: dict[str, Any] = {
+    "interactions": 120,
+    "steps_per_iteration": 50,
+    "policy.hidden": (16,),
+    "discriminator.hidden": (16,),
+    "discriminator.updates": 3,
+    "forward_model.hidden": (16,),
+    "forward_model.min_updates": 3,
+    "forward_model.max_updates": 3,
+    "forward_model.ensemble": 2,
+    "planner.critic.hidden": (16,),
+    "planner.updates": 3,
+    "planner.batch_size": 16,
+    "planner.horizon": 4,
+    "discriminator.expert_noise": 0.1,
+    "cloning.updates": 2,
+}
+
+
+class Spy(gymnasium.Wrapper):
+    """Counts steps, and replaces the reward."""
+
+    def __init__(self, env: gymnasium.Env, reward: Callable[[], float] = lambda: 0.0) -> None:
+        super().__init__(env)
+        self.steps, self.invent = 0, reward
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        obs, _, terminated, truncated, info = self.env.step(action)
+        return obs, self.invent(), terminated, truncated, info
+
+
+def _pairs(env: gymnasium.Env) -> ExpertPairs:
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(40, env.observation_space.shape[0])).astype(np.float32)
+    if isinstance(env.action_space, spaces.Discrete):
+        return ExpertPairs(obs, np.eye(int(env.action_space.n), dtype=np.float32)[rng.integers(2, size=40)])
+    return ExpertPairs(obs, rng.uniform(-1, 1, size=(40, env.action_space.shape[0])).astype(np.float32))
+
+
+def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = lambda: 0.0, **values: Any) -> DynaAIL:
+    env = Spy(gymnasium.make(task), reward)
+    return DynaAIL(env, _pairs(env), make_config(preset, TINY, **values))
+
+
+def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
+    """Every weight and statistic of every network, and the last metrics."""
+    parts = {"policy": learner.policy, "D": learner.discriminator, "f": learner.forward_model}
+    critic = getattr(learner.planner, "critic", None)
+    if critic is not None:
+        parts["critic"] = critic
+    bits = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
+    return bits | {name: torch.tensor(value, dtype=torch.float64) for name, value in learner.metrics.items()}
+
+
+def _differences(one: DynaAIL, other: DynaAIL) -> list[str]:
+    a, b = _bits(one), _bits(other)
+    assert a.keys() == b.keys()
+    return [name for name in a if not torch.equal(a[name].nan_to_num(7), b[name].nan_to_num(7))]
+
+
+# --- seeds ---
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_equal_seeds_give_equal_bits(task):
+    one, same, other = (_learner(task, seed=seed).learn() for seed in (3, 3, 4))
+    assert not _differences(one, same)
+    changed = _differences(one, other)
+    for part in ("policy.", "D.net", "f.members", "critic.online"):
+        assert [name for name in changed if name.startswith(part)], f"{part} does not depend on the seed"
+
+
+@pytest.mark.parametrize("values", [{"forward_model.architecture": "gru"}, {"cost": "airl"}], ids=["gru", "airl"])
+def test_options_repeat_too(values):
+    assert not _differences(*(_learner("CartPole-v1", **values).learn() for _ in range(2)))
+
+
+def test_evaluation_in_between_changes_nothing():
+    def look(learner: DynaAIL) -> None:
+        evaluate(learner.policy, "CartPole-v1", episodes=2, seed=learner.iteration)
+
+    assert not _differences(_learner("CartPole-v1").learn(), _learner("CartPole-v1").learn(callback=look))
+
+
+def test_learning_on_is_learning_at_once():
+    parts = _learner("CartPole-v1").learn(50).learn(100)
+    assert parts.interactions == 100 and parts.iteration == 2
+    assert not _differences(parts, _learner("CartPole-v1").learn(100))
+
+
+# --- what is counted ---
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("preset", ["dyna-ail", "gail", "model-based"])
+def test_every_real_step_is_counted_and_planning_takes_none(task, preset):
+    learner = _learner(task, preset)
+    during_planning: list[int] = []
+    improve = learner.planner.improve
+
+    def watched(*arguments: Any) -> dict[str, float]:
+        before = learner.rollout.env.steps
+        metrics = improve(*arguments)
+        during_planning.append(learner.rollout.env.steps - before)
+        return metrics
+
+    learner.planner.improve = watched  # type: ignore[method-assign]
+    learner.learn()
+    # 120 is not a multiple of 50: the last iteration is shorter, and the budget is spent exactly.
+    assert learner.rollout.env.steps == learner.interactions == 120 and learner.iteration == 3
+    assert during_planning == [0, 0, 0]
+    assert learner.imagined == (0 if preset == "gail" else 3 * 3 * 16 * 4)
+
+
+@pytest.mark.parametrize("budget", [1, 51, 99])
+def test_any_budget_is_spent_exactly(budget):
+    for task in TASKS:
+        assert _learner(task).learn(budget).rollout.env.steps == budget
+
+
+def test_cloning_takes_no_step():
+    learner = _learner("Hopper-v5", "bc").learn()
+    assert learner.rollout.env.steps == learner.interactions == learner.imagined == 0
+    assert "cloning/loss" in learner.metrics
+
+
+def test_callback():
+    seen: list[tuple[int, int]] = []
+    _learner("CartPole-v1").learn(callback=lambda learner: seen.append((learner.iteration, learner.interactions)))
+    assert seen == [(0, 0), (1, 50), (2, 100), (3, 120)]
+    assert _learner("CartPole-v1").learn(callback=lambda learner: learner.iteration < 2).interactions == 100
+    assert _learner("CartPole-v1").learn(callback=lambda _: False).interactions == 0
+
+
+def test_metrics_of_every_part():
+    metrics = _learner("Hopper-v5").learn().metrics
+    for name in ("discriminator/loss", "model_free/kl", "model/loss", "model/error_1", "model/error_4", "planner/cost"):
+        assert np.isfinite(metrics[name]), name
+    assert not [
+        name for name in _learner("Hopper-v5", "gail").learn().metrics if name.startswith(("model/", "planner"))
+    ]
+
+
+# --- what may not be seen ---
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("reward", [lambda: float("nan"), np.random.default_rng(0).normal], ids=["nan", "random"])
+def test_the_reward_never_reaches_the_learner(task, reward):
+    assert not _differences(_learner(task).learn(), _learner(task, reward=reward).learn())
+
+
+def test_a_preset_is_only_values():
+    config = make_config("dyna-ail", TINY)
+    renamed = dataclasses.replace(config, preset="anything")
+    env = gymnasium.make("CartPole-v1")
+    assert not _differences(*(DynaAIL(env, _pairs(env), c).learn() for c in (config, renamed)))
+    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.planners.mgail):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "preset"), module
+            assert not (isinstance(node, ast.Constant) and node.value in ("preset", "dyna-ail", "gail")), module
+
+
+# --- failures ---
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("discriminator", "discriminator"),
+        ("forward_model", "forward model"),
+        ("critic", "critic"),
+        ("policy", "policy"),
+    ],
+)
+def test_what_is_not_finite_is_named(task, part, named):
+    learner = _learner(task)
+
+    def break_it(learner: DynaAIL) -> None:
+        nets = {
+            "discriminator": learner.discriminator.net,
+            "forward_model": learner.forward_model.members,
+            "critic": learner.planner.critic.online,  # type: ignore[attr-defined]
+            "policy": learner.policy.action_net,
+        }
+        if learner.iteration == 1:
+            with torch.no_grad():
+                next(nets[part].parameters()).fill_(torch.nan)
+
+    with pytest.raises(NonFiniteError, match=named):
+        learner.learn(callback=break_it)
+    assert learner.iteration == 1
+
+
+def test_a_world_that_blows_up_is_named():
+    class Broken(gymnasium.ObservationWrapper):
+        def observation(self, obs: np.ndarray) -> np.ndarray:
+            return obs if self.env.get_wrapper_attr("steps") < 60 else obs * np.nan
+
+    env = Spy(gymnasium.make("CartPole-v1"))
+    with pytest.raises(NonFiniteError, match="environment"):
+        DynaAIL(Broken(env), _pairs(env), make_config("dyna-ail", TINY)).learn()
+    assert env.steps == 60
+
+
+def test_bad_input():
+    env = gymnasium.make("CartPole-v1")
+    with pytest.raises(InputError, match="at least 0; got -1"):
+        DynaAIL(env, _pairs(env), make_config("dyna-ail", TINY)).learn(-1)
+    env.action_space = spaces.MultiDiscrete([2, 2])
+    with pytest.raises(InputError, match="MultiDiscrete"):
+        DynaAIL(env, _pairs(gymnasium.make("CartPole-v1")), Config())
+
+
+# --- a small task ---
+
+
+class Point(gymnasium.Env):
+    """A point on a line, moved by ``0.3 a``, for 20 steps. It gives no reward."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.position, self.time = self.np_random.uniform(-1, 1), 0
+        return np.array([self.position], np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.position, self.time = self.position + 0.3 * float(action[0]), self.time + 1
+        return np.array([self.position], np.float32), 0.0, False, self.time >= 20, {}
+
+
+def _drive(position: np.ndarray) -> np.ndarray:
+    """The expert: a linear controller to the origin."""
+    return np.clip(-1.5 * position, -0.9, 0.9).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planning_imitates_a_controller(seed):
+    env, obs, action = Point(), [], []
+    for episode in range(10):
+        position, _ = env.reset(seed=100 + episode)
+        for _ in range(20):
+            obs.append(position)
+            action.append(_drive(position))
+            position = env.step(action[-1])[0]
+    config = make_config(
+        "model-based",
+        seed=seed,
+        interactions=1200,
+        steps_per_iteration=200,
+        discount=0.95,
+        **{
+            "policy.hidden": (32, 32),
+            "discriminator.hidden": (32, 32),
+            "discriminator.batch_size": 64,
+            "discriminator.learning_rate": 1e-3,
+            "forward_model.hidden": (32, 32),
+            "forward_model.batch_size": 64,
+            "planner.critic.hidden": (32, 32),
+            "planner.horizon": 5,
+            "planner.batch_size": 64,
+            "planner.learning_rate": 1e-3,
+        },
+    )
+
+    def distances(learner: DynaAIL) -> tuple[float, float]:
+        """Mean distance of the actions from the expert's, and of the end of an episode from the origin."""
+        position = np.linspace(-1, 1, 41, dtype=np.float32)[:, None]
+        actions = np.abs(learner.policy.predict(position, deterministic=True)[0] - _drive(position)).mean()
+        for _ in range(20):
+            position = position + np.float32(0.3) * learner.policy.predict(position, deterministic=True)[0]
+        return float(actions), float(np.abs(position).mean())
+
+    learner = DynaAIL(Point(), ExpertPairs(np.array(obs), np.array(action)), config)
+    before = distances(learner)
+    after = distances(learner.learn())
+    assert before[0] > 0.5 and before[1] > 0.4, "it must have something to learn"
+    assert after[0] < 0.25 and after[1] < 0.15

@@ -1,0 +1,93 @@
+"""Real trajectories: what is recorded of a scripted environment, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from dyna_ail.rollout import RealRollout
+
+OBS = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+
+class Script(gymnasium.Env):
+    """Observation = 100 * episode + step; episodes end as told: 't'erminated, 'c'ut or 'b'oth, after so many steps."""
+
+    def __init__(self, action_space: spaces.Space, *ends: tuple[int, str]) -> None:
+        self.observation_space, self.action_space, self.ends = OBS, action_space, ends
+        self.episode, self.seeds, self.received = -1, [], []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.episode, self.time = self.episode + 1, 0
+        self.seeds.append(seed)
+        self.buffer = np.array([100.0 * self.episode])
+        return self.buffer, {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.received.append(action)
+        self.time += 1
+        self.buffer += 1  # some environments hand out the same array again and again
+        length, how = self.ends[self.episode]
+        over = self.time == length
+        return self.buffer, 1e9, over and how in "tb", over and how in "cb", {}
+
+
+class Echo:
+    """A policy whose action is its noise: known, and often out of bounds."""
+
+    def __init__(self, discrete: bool) -> None:
+        self.discrete = discrete
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return 2 * torch.randn(*shape, 3 if self.discrete else 2, generator=generator)
+
+    def reparameterise(self, obs: Tensor, noise: Tensor) -> Tensor:
+        return torch.eye(3)[noise.argmax(-1)] if self.discrete else noise
+
+
+def _rollout(env: Script, discrete: bool) -> RealRollout:
+    return RealRollout(env, Echo(discrete), 11, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+
+
+def test_records_what_happened():
+    env = Script(spaces.Discrete(3, start=5), (2, "t"), (3, "c"), (1, "b"), (9, "c"))
+    rollout = _rollout(env, discrete=True)
+    got = rollout.collect(7)
+    real = got.transitions
+    assert real.obs.flatten().tolist() == [0, 1, 100, 101, 102, 200, 300]
+    assert real.next_obs.flatten().tolist() == [1, 2, 101, 102, 103, 201, 301], "the last state, not the reset's"
+    assert real.terminated.tolist() == [False, True, False, False, False, True, False]
+    assert real.truncated.tolist() == [False, False, False, False, True, False, False], (
+        "over is over, also at the limit"
+    )
+    assert got.first.tolist() == [True, False, True, False, False, True, True]
+    assert env.seeds == [11, None, None, None]
+    assert rollout.interactions == 7 == len(env.received)
+    # One-hot rows; the environment counts its actions from 5.
+    assert torch.equal(got.drawn, real.action)
+    assert env.received == [int(i) + 5 for i in real.action.argmax(-1)]
+
+
+def test_takes_up_the_episode_where_it_was_left():
+    env = Script(spaces.Discrete(3), (5, "c"), (9, "c"))
+    rollout = _rollout(env, discrete=True)
+    rollout.collect(3)
+    second = rollout.collect(4)
+    assert second.transitions.obs.flatten().tolist() == [3, 4, 100, 101]
+    assert second.first.tolist() == [False, False, True, False]
+    assert rollout.interactions == 7 and env.seeds == [11, None]
+
+
+def test_box_actions_are_clipped_for_the_environment_alone():
+    space = spaces.Box(np.array([-2, 0], np.float32), np.array([1, 4], np.float32))
+    env = Script(space, (99, "c"))
+    got = _rollout(env, discrete=False).collect(50)
+    assert (got.drawn != got.transitions.action).any()
+    np.testing.assert_array_equal(got.transitions.action, np.clip(got.drawn.numpy(), space.low, space.high))
+    np.testing.assert_array_equal(np.stack(env.received), got.transitions.action)
+    assert all(space.contains(action) for action in env.received)
