@@ -146,7 +146,7 @@ def test_any_budget_is_spent_exactly(budget):
 
 
 def test_cloning_takes_no_step():
-    learner = _learner("Hopper-v5", "bc").learn()
+    learner = _learner("Hopper-v5", "bc", **{"cloning.updates": 5}).learn()
     assert learner.rollout.env.steps == learner.interactions == learner.imagined == 0
     assert "cloning/loss" in learner.metrics
 

@@ -34,7 +34,7 @@ def test_every_equation_and_line_is_listed():
 
     def numbers(part: str, word: str) -> set[int]:
         found = set()
-        for cell in re.findall(rf"^\| ([^|\n]*{word}[^|\n]*) \|", part, re.MULTILINE):
+        for cell in re.findall(rf"^\| ([^|\n]*{re.escape(word)}[^|\n]*) \|", part, re.MULTILINE):
             for first, last in re.findall(r"(\d+)(?:-(\d+))?", cell.split(word, 1)[1]):
                 found |= set(range(int(first), int(last or first) + 1))
         return found
