@@ -189,6 +189,14 @@ def test_saved_policy_acts_the_same(space, tmp_path):
         assert torch.equal(weight, loaded.state_dict()[name]), name
 
 
+def test_the_policy_alone_can_be_saved_too(tmp_path):
+    policy, obs = _policy(DISCRETE), _obs(40)
+    policy.save(tmp_path / "alone.pt")
+    loaded = ImitationPolicy.load(tmp_path / "alone.pt")
+    assert torch.equal(loaded.head(obs), policy.head(obs))
+    assert (loaded.temperature, loaded.initial_std) == (0.7, 0.5), "not the defaults"
+
+
 def test_a_file_that_holds_no_policy_of_the_run(tmp_path):
     path = tmp_path / "policy.zip"
     with pytest.raises(InputError, match="policy.zip"):

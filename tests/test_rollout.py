@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dyna_ail.rollout import RealRollout
 
-OBS = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+OBS = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
 class Script(gymnasium.Env):
@@ -25,7 +25,7 @@ class Script(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         self.episode, self.time = self.episode + 1, 0
         self.seeds.append(seed)
-        self.buffer = np.array([100.0 * self.episode])
+        self.buffer = np.array([100 * self.episode], np.float32)
         return self.buffer, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
