@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from stable_baselines3.common.utils import set_random_seed
 
 from dyna_ail.cloning import clone
 from dyna_ail.config import Config
@@ -50,12 +49,12 @@ class DynaAIL:
             demonstrations.check(env.observation_space, env.action_space)
             rng = np.random.default_rng(config.seed)
             demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
-        set_random_seed(config.seed)  # SB3 draws its initial weights and minibatches from the global generators
         self.generator = torch.Generator().manual_seed(config.seed)
         self.expert_obs = torch.as_tensor(demonstrations.obs)
         self.expert_action = torch.as_tensor(demonstrations.action)
 
         scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor)
+        # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
         self.agent = make_agent(env.observation_space, env.action_space, config, scaling)
         self.rollout = RealRollout(env, self.policy, config.seed, self.generator)
         self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))

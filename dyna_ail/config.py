@@ -7,7 +7,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dyna_ail.errors import InputError
 
@@ -84,7 +84,8 @@ class ModelFreeConfig:
     method: Literal["trpo", "none"] = "trpo"
     """trpo: one trust-region step of sb3-contrib's TRPO. none: no model-free step."""
     target_kl: float = 0.01
-    """Bound on the KL divergence of the step."""
+    """Bound on the KL divergence of the step, for a Gaussian averaged over the action's components as sb3-contrib
+    measures it: the whole KL may reach this times their number."""
     gae_lambda: float = 0.95
     """Lambda of the generalised advantage estimate."""
     cg_damping: float = 0.1
@@ -273,7 +274,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     """The configuration written by :func:`to_dict`.
 
     Raises:
-        InputError: an unknown field, a missing part or a value outside its range.
+        InputError: an unknown field, or a value of the wrong type or outside its range.
     """
     built: Config = _from_dict(Config, values, prefix="")
     return built
@@ -299,29 +300,42 @@ def validate(config: Config) -> None:
     Raises:
         InputError: names the setting, what it must be and what it is.
     """
-    parts: dict[str, Any] = {"": config, "policy.": config.policy, "discriminator.": config.discriminator}
-    parts |= {"forward_model.": config.forward_model, "model_free.": config.model_free, "planner.": config.planner}
-    parts |= {"planner.critic.": config.planner.critic, "cloning.": config.cloning, "evaluation.": config.evaluation}
-    may_be_zero = {"interactions", "seed", "updates", "penalty", "expert_noise", "weight_decay", "saturation_penalty"}
-    at_most_one = {"discount", "gae_lambda", "target_rate"}
-    for prefix, part in parts.items():
-        hints = get_type_hints(type(part))
-        for name, hint in hints.items():
-            value, key = getattr(part, name), prefix + name
-            choices = getattr(hint, "__args__", ()) if getattr(hint, "__origin__", None) is Literal else ()
-            if choices and value not in choices:
-                raise InputError(f"--{key} must be one of {', '.join(choices)}; got {value!r}.")
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, bool) or not isinstance(number, int | float):
-                    continue
-                if not math.isfinite(number) or number < 0 or (number == 0 and name not in may_be_zero):
-                    bound = "at least 0" if name in may_be_zero else "at least 1" if hint is int else "above 0"
-                    raise InputError(f"--{key} must be {bound}; got {value}.")
-                if name in at_most_one and number > 1:
-                    raise InputError(f"--{key} must be at most 1; got {value}.")
+    _validate(config, prefix="")
+    if config.seed >= 2**32:
+        raise InputError(f"--seed must be below 2**32; got {config.seed}.")
+    if config.forward_model.architecture == "gru" and not config.forward_model.hidden:
+        raise InputError("--forward_model.hidden needs at least one width for the gru, that of its memory; got none.")
     idle = config.model_free.method == "none" and config.planner.method == "none"
     if idle and config.interactions > 0:
         raise InputError(
             "with neither a model-free phase nor a planner nothing learns from interactions: "
             f"set --interactions 0 (got {config.interactions}) or choose a --model_free.method or --planner.method."
         )
+
+
+MAY_BE_ZERO = {"interactions", "seed", "updates", "penalty", "expert_noise", "weight_decay", "saturation_penalty"}
+AT_MOST_ONE = {"discount", "gae_lambda", "target_rate"}
+
+
+def _validate(part: Any, prefix: str) -> None:
+    for name, hint in get_type_hints(type(part)).items():
+        value, key = getattr(part, name), prefix + name
+        if dataclasses.is_dataclass(hint):
+            _validate(value, prefix=f"{key}.")
+            continue
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise InputError(f"--{key} must be one of {', '.join(get_args(hint))}; got {value!r}.")
+            continue
+        kind = get_args(hint)[0] if get_origin(hint) else hint
+        for item in value if get_origin(hint) is tuple and isinstance(value, tuple) else (value,):
+            fits = isinstance(item, int | float) and not isinstance(item, bool) if kind is float else type(item) is kind
+            if not fits and not (item is None and type(None) in get_args(hint)):
+                raise InputError(f"--{key} must be of type {getattr(hint, '__name__', hint)}; got {value!r}.")
+            if kind not in (int, float) or item is None:
+                continue
+            if not math.isfinite(item) or item < 0 or (item == 0 and name not in MAY_BE_ZERO):
+                bound = "at least 0" if name in MAY_BE_ZERO else "at least 1" if kind is int else "above 0"
+                raise InputError(f"--{key} must be {bound}; got {value}.")
+            if name in AT_MOST_ONE and item > 1:
+                raise InputError(f"--{key} must be at most 1; got {value}.")

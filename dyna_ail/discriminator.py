@@ -31,7 +31,10 @@ def cost_of(logit: Tensor, kind: Cost) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """D, trained by Adam on half policy and half expert pairs. It starts at exactly 1/2 everywhere."""
+    """D, trained by Adam on half policy and half expert pairs.
+
+    It starts at exactly 1/2 everywhere, except under spectral normalisation, which has no use for zero weights.
+    """
 
     def __init__(self, scaling: Scaling, config: DiscriminatorConfig, cost: Cost) -> None:
         super().__init__()
@@ -105,10 +108,12 @@ class Discriminator(nn.Module):
         for group in self.optimizer.param_groups:
             group["lr"] = c.learning_rate + progress * (c.final_learning_rate - c.learning_rate)
         metrics: dict[str, float] = {}
+        self.train()
         for _ in range(c.updates):
             batch = replay.sample(c.batch_size, generator)
             drawn = torch.randint(len(expert_obs), (c.batch_size,), generator=generator)
             policy, expert = self.inputs(batch.obs, batch.action), self.inputs(expert_obs[drawn], expert_action[drawn])
             loss, metrics = self.loss(policy, expert, generator)
             metrics["grad_norm"] = adam_step("discriminator", self.optimizer, loss, self.parameters())
+        self.eval()  # elsewhere spectral normalisation must not move its buffers
         return metrics

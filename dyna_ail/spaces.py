@@ -14,7 +14,8 @@ def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Non
     """Refuse spaces that the package does not handle.
 
     Raises:
-        InputError: unless observations are a one-dimensional Box and actions a one-dimensional bounded Box or Discrete.
+        InputError: unless observations are a one-dimensional Box and actions a one-dimensional bounded Box or a
+            Discrete that starts at 0.
     """
     if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
         raise InputError(
@@ -22,12 +23,14 @@ def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Non
             "wrap the environment in gymnasium.wrappers.FlattenObservation."
         )
     if isinstance(action_space, spaces.Discrete):
+        if action_space.start != 0:
+            raise InputError(f"Discrete actions must start at 0, got {action_space}: shift them in a wrapper.")
         return
     if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
         raise InputError(f"actions must be Discrete or a one-dimensional Box, got {action_space}.")
-    if not action_space.is_bounded():
+    if not action_space.is_bounded() or (action_space.low >= action_space.high).any():
         raise InputError(
-            f"a Box of actions needs finite bounds, got {action_space}: "
+            f"a Box of actions needs finite bounds, low below high, got {action_space}: "
             "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction."
         )
 
@@ -40,7 +43,7 @@ def action_dim(space: Space[Any]) -> int:
 def encode_actions(space: Space[Any], actions: np.ndarray) -> np.ndarray:
     """Environment actions ``[N, ...]`` as float32 rows ``[N, action_dim]``."""
     if isinstance(space, spaces.Discrete):
-        return np.eye(int(space.n), dtype=np.float32)[np.asarray(actions, dtype=np.int64) - int(space.start)]
+        return np.eye(int(space.n), dtype=np.float32)[np.asarray(actions, dtype=np.int64)]
     assert isinstance(space, spaces.Box)
     return np.clip(actions, space.low, space.high).astype(np.float32)
 
@@ -48,6 +51,6 @@ def encode_actions(space: Space[Any], actions: np.ndarray) -> np.ndarray:
 def decode_action(space: Space[Any], row: np.ndarray) -> Any:
     """One encoded action ``[action_dim]`` as what ``env.step`` takes."""
     if isinstance(space, spaces.Discrete):
-        return int(row.argmax()) + int(space.start)
+        return int(row.argmax())
     assert isinstance(space, spaces.Box)
     return np.clip(row, space.low, space.high).astype(space.dtype)
