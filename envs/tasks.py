@@ -36,10 +36,28 @@ class Task:
     """Dotted configuration values that this task sets, below the preset's."""
 
 
+# One full demonstration (500 pairs). An expert that balances hardly moves, so D soon tells every policy from it and
+# its cost flattens; what a fall costs is then known to the critics alone, and at the usual rates they stand at a tenth
+# of the cost-to-go after 5,000 interactions.
+CARTPOLE: dict[str, object] = {
+    "trajectories": 1,
+    "every": 1,
+    "interactions": 6000,
+    "steps_per_iteration": 500,
+    "evaluation.every": 500,
+    "observation_floor": 0.1,
+    "planner.critic.learning_rate": 1e-3,
+    "planner.critic.target_rate": 0.1,
+    # Small networks and batches are enough for four numbers, at a third of the time.
+    "forward_model.hidden": (64, 64),
+    "planner.batch_size": 128,
+    "planner.critic.hidden": (64, 64),
+}
+
 TASKS: dict[str, Task] = {
     task.id: task
     for task in (
-        Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", {"trajectories": 1}),
+        Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", CARTPOLE),
         # These two end on success: a reward of -log D, always positive, would pay for never arriving.
         Task("MountainCar-v0", -200.0, defaults={"trajectories": 1, "cost": "airl"}),
         Task("Acrobot-v1", -499.82, defaults={"trajectories": 1, "cost": "airl"}),
