@@ -17,7 +17,7 @@ from dyna_ail.discriminator import Discriminator
 from dyna_ail.errors import InputError
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.model_free import MODEL_FREE
-from dyna_ail.networks import Scaling
+from dyna_ail.networks import Scaling, follow
 from dyna_ail.planners import PLANNERS
 from dyna_ail.policy import ImitationPolicy, make_agent
 from dyna_ail.replay import ReplayBuffer
@@ -55,22 +55,26 @@ class DynaAIL:
 
         scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor)
         # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
-        self.agent = make_agent(env.observation_space, env.action_space, config, scaling)
-        self.rollout = RealRollout(env, self.policy, config.seed, self.generator)
+        spaces = env.observation_space, env.action_space
+        self.agent, self.average = (make_agent(*spaces, config, scaling) for _ in range(2))
+        acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
+        self.rollout = RealRollout(env, acting, config.seed, self.generator)
         self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
         self.forward_model = ForwardModel(scaling, config.forward_model)
         self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
-        self.planner = PLANNERS[config.planner.method](
-            self.policy, self.discriminator, self.forward_model, scaling, config
-        )
+        self.planner = PLANNERS[config.planner.method](acting, self.discriminator, self.forward_model, scaling, config)
         self.iteration = 0
         self.metrics: dict[str, float] = {}
 
     @property
     def policy(self) -> ImitationPolicy:
-        """pi, an SB3 policy: ``policy.predict(obs, deterministic=True)``."""
-        policy: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
+        """The result, an SB3 policy: ``policy.predict(obs, deterministic=True)``.
+
+        It is the moving average of the weights of the policy that acts and learns (``self.agent.policy``): a named
+        departure from the papers, because the last weights alone fall back from the expert and recover.
+        """
+        policy: ImitationPolicy = self.average.policy  # type: ignore[assignment]
         return policy
 
     @property
@@ -100,7 +104,8 @@ class DynaAIL:
         expert, generator = (self.expert_obs, self.expert_action), self.generator
 
         if self.iteration == 0:
-            self._record(cloning=clone(self.policy, *expert, self.config.cloning, generator))
+            self._record(cloning=clone(self.rollout.policy, *expert, self.config.cloning, generator))
+            follow(self.policy, self.agent.policy, rate=1.0)
             if callback(self) is False:
                 return self
         while self.interactions < budget:
@@ -109,15 +114,16 @@ class DynaAIL:
             held_out = self._held_out_error(segment)
             # Line 4: store them in B.
             self.replay.add(segment.transitions)
-            # Line 5: update the discriminator (Eq. 6).
             progress = self.interactions / budget
+            # Line 5: update the discriminator (Eq. 6).
             discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
             # Line 6: update the policy on the real trajectories (Eq. 7).
             model_free = self.model_free.update(segment)
             # Line 7: train the forward model on B (Eq. 5).
             model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
-            planner = self.planner.improve(self.replay, generator)
+            planner = self.planner.improve(self.replay, progress, generator)
+            follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1
             self._record(
                 discriminator=discriminator, model_free=model_free, model={**model, **held_out}, planner=planner
@@ -128,7 +134,7 @@ class DynaAIL:
 
     def save(self, path: str | Path) -> None:
         """Write the policy as an SB3 ``.zip`` that ``sb3_contrib.TRPO.load`` opens."""
-        self.agent.save(path)
+        self.average.save(path)
 
     def _held_out_error(self, segment: Segment) -> dict[str, float]:
         """The forward model's error by depth 1..T_p on trajectories that it has not been trained on yet."""
@@ -140,5 +146,5 @@ class DynaAIL:
     def _record(self, **parts: dict[str, float]) -> None:
         self.metrics = {f"{part}/{name}": value for part, metrics in parts.items() for name, value in metrics.items()}
         with torch.no_grad():
-            if not self.policy.discrete:
-                self.metrics["policy/std"] = self.policy.log_std.exp().mean().item()
+            if not self.rollout.policy.discrete:
+                self.metrics["policy/std"] = self.rollout.policy.log_std.exp().mean().item()

@@ -23,10 +23,12 @@ class PolicyConfig:
     """Widths of the hidden layers, of the policy and of TRPO's value function alike."""
     activation: Activation = "relu"
     """Non-linearity of the hidden layers."""
-    initial_std: float = 0.37
+    initial_std: float = 0.2
     """Initial standard deviation of the Gaussian, as a fraction of half the action range (Box only)."""
     temperature: float = 1.0
     """Temperature tau of the straight-through Gumbel-softmax, MGAIL Section 3.2.2 (Discrete only)."""
+    averaging: float = 0.2
+    """Rate per iteration at which the policy that is evaluated and saved follows the one that learns; 1: the same."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class CriticConfig:
     """Widths of the hidden layers (SiLU with LayerNorm)."""
     learning_rate: float = 3e-4
     """Adam's learning rate."""
-    target_rate: float = 0.005
+    target_rate: float = 0.02
     """Rate at which the slow targets follow."""
 
 
@@ -116,12 +118,15 @@ class PlannerConfig:
     """mgail: end-to-end update through imagined rollouts (MGAIL Eqs. 12-13). none: no planning."""
     horizon: int = 10
     """T_p, the length of an imagined rollout."""
-    updates: int = 50
-    """Gradient steps per iteration (the paper's p)."""
-    batch_size: int = 256
+    updates: int = 60
+    """Gradient steps per iteration (the paper's p, 50 there)."""
+    batch_size: int = 128
     """Imagined rollouts per step."""
     learning_rate: float = 3e-4
-    """Adam's learning rate of the policy."""
+    """Adam's learning rate of the policy at the start of the run."""
+    final_learning_rate: float = 0.0
+    """Adam's learning rate of the policy at the end of the run, reached linearly: at a constant rate the policy reaches
+    the expert and falls back."""
     max_grad_norm: float = 10.0
     """Bound on the norm of the policy's gradient."""
     saturation_penalty: float = 0.02
@@ -177,7 +182,7 @@ class Config:
     cost: Cost = "gail"
     """What the policy minimises. gail: log D, for tasks that end early when the agent fails. airl: the logit of D, for
     tasks that end early when it succeeds. d: D itself (MGAIL's J)."""
-    steps_per_iteration: int = 1000
+    steps_per_iteration: int = 500
     """Real interactions per iteration of Algorithm 1 (line 3)."""
     replay_capacity: int = 1_000_000
     """Most transitions kept in B; the oldest are overwritten."""
@@ -314,7 +319,8 @@ def validate(config: Config) -> None:
 
 
 MAY_BE_ZERO = {"interactions", "seed", "updates", "penalty", "expert_noise", "weight_decay", "saturation_penalty"}
-AT_MOST_ONE = {"discount", "gae_lambda", "target_rate"}
+MAY_BE_ZERO |= {"final_learning_rate"}
+AT_MOST_ONE = {"discount", "gae_lambda", "target_rate", "averaging"}
 
 
 def _validate(part: Any, prefix: str) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from dyna_ail.config import Cost, DiscriminatorConfig
-from dyna_ail.networks import PairInput, Scaling, adam_step, mlp
+from dyna_ail.networks import PairInput, Scaling, adam_step, fade, mlp
 from dyna_ail.replay import ReplayBuffer
 
 
@@ -105,8 +105,7 @@ class Discriminator(nn.Module):
             generator: source of all randomness.
         """
         c = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate + progress * (c.final_learning_rate - c.learning_rate)
+        fade(self.optimizer, c.learning_rate, c.final_learning_rate, progress)
         metrics: dict[str, float] = {}
         self.train()
         for _ in range(c.updates):

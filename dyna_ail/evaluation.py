@@ -1,4 +1,4 @@
-"""How good a policy is: the returns of deterministic episodes in environments of their own (DESIGN: not counted).
+"""How good a policy is: the returns of deterministic episodes in environments of their own, not counted.
 
 Used for the plot and the record only: nothing here reaches the learner.
 """

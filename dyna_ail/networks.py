@@ -83,6 +83,19 @@ class PairInput(nn.Module):
         return torch.cat([self.obs(obs), self.action(action)], dim=-1)
 
 
+def fade(optimizer: torch.optim.Optimizer, first: float, last: float, progress: float) -> None:
+    """Set the learning rate on the line from ``first`` to ``last``, at ``progress`` in [0, 1]."""
+    for group in optimizer.param_groups:
+        group["lr"] = first + progress * (last - first)
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Move the parameters of ``slow`` towards those of ``fast`` by the fraction ``rate`` (Polyak averaging)."""
+    for behind, ahead in zip(slow.parameters(), fast.parameters(), strict=True):
+        behind.lerp_(ahead, rate)
+
+
 def require_finite(what: str, values: Tensor) -> None:
     """Stop where something first goes wrong.
 

@@ -62,7 +62,7 @@ class ImitationPolicy(ActorCriticPolicy):
     action_centre: Tensor
     action_half: Tensor
 
-    def __init__(self, *args: Any, initial_std: float = 0.37, temperature: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, initial_std: float = 0.2, temperature: float = 1.0, **kwargs: Any) -> None:
         self.initial_std, self.temperature = initial_std, temperature
         super().__init__(*args, **kwargs)
 
@@ -180,8 +180,8 @@ def load_policy(
         with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:
             weights = torch.load(io.BytesIO(file.read()), weights_only=True)
         agent.policy.load_state_dict(weights)
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} holds no policy of this run: {first_line}.") from error
+    except (OSError, KeyError, RuntimeError, EOFError, TypeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not the policy of this run, or is damaged: {reason}") from error
     policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
     return policy

@@ -6,13 +6,10 @@ The learner never sees the environment's reward; the evaluations here see nothin
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
-import pickle
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,30 +112,16 @@ def load_policy(folder: Path) -> ActorCriticPolicy:
     Raises:
         InputError: no run, no policy in it, or one that is damaged or does not fit the run's configuration.
     """
-    import torch
-
+    from dyna_ail import policy
     from dyna_ail.envs.tasks import make_env
-    from dyna_ail.networks import Scaling
-    from dyna_ail.policy import make_agent
 
-    config = record.read_config(folder)
+    config, path = record.read_config(folder), folder / record.POLICY
+    if not path.exists():
+        raise InputError(f"{folder} has no {record.POLICY} yet: its run stopped before the first evaluation.")
     env = make_env(config.task)
-    assert env.observation_space.shape is not None
-    scaling = Scaling.of(np.zeros((1, *env.observation_space.shape)), env.action_space, floor=1.0)
-    policy = make_agent(env.observation_space, env.action_space, config, scaling).policy
+    spaces = env.observation_space, env.action_space
     env.close()
-    path = folder / record.POLICY
-    try:
-        with zipfile.ZipFile(path) as archive:
-            weights = torch.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
-        policy.load_state_dict(weights)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{folder} has no {record.POLICY} yet: its run stopped before the first evaluation."
-        ) from error
-    except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError, TypeError) as error:
-        raise InputError(f"{path} is not the policy of this run, or is damaged: {error}") from error
-    return policy
+    return policy.load_policy(path, *spaces, config)
 
 
 class Journal:

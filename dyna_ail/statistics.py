@@ -1,6 +1,6 @@
 """Numbers drawn from several runs: interquartile means, bootstrap intervals, interactions to a score.
 
-Pure functions of numpy arrays; DESIGN section 6 says which are reported.
+Pure functions of numpy arrays.
 """
 
 from __future__ import annotations

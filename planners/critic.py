@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dyna_ail.config import CriticConfig
-from dyna_ail.networks import PairInput, Scaling, adam_step, mlp
+from dyna_ail.networks import PairInput, Scaling, adam_step, follow, mlp
 
 
 class TwinCritic(nn.Module):
@@ -45,7 +45,5 @@ class TwinCritic(nn.Module):
         estimates = self._estimates(self.online, obs, action)
         loss = (estimates - cost_to_go).square().mean(tuple(range(1, estimates.dim()))).sum()
         norm = adam_step("critic", self.optimizer, loss, self.online.parameters())
-        with torch.no_grad():
-            for slow, fast in zip(self.target.parameters(), self.online.parameters(), strict=True):
-                slow.lerp_(fast, self.config.target_rate)
+        follow(self.target, self.online, self.config.target_rate)
         return {"critic_loss": loss.item(), "critic_grad_norm": norm, "critic_mean": estimates.mean().item()}

@@ -59,8 +59,11 @@ class Planner(Protocol):
     imagined: int
     """Imagined steps taken so far."""
 
-    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Algorithm 1 lines 8-9, starting from states of ``replay``; returns named metrics."""
+    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+        """Algorithm 1 lines 8-9, starting from states of ``replay``; returns named metrics.
+
+        ``progress`` is the fraction of the interaction budget spent, in [0, 1].
+        """
         ...
 
 
@@ -70,6 +73,6 @@ class NoPlanner:
     def __init__(self, *parts: object) -> None:
         self.imagined = 0
 
-    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
+    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
         """Do nothing."""
         return {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dyna_ail.config import Config
-from dyna_ail.networks import Scaling, adam_step, require_finite
+from dyna_ail.networks import Scaling, adam_step, fade, require_finite
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
 from dyna_ail.planners.unroll import cost_to_go, unroll
@@ -30,8 +30,12 @@ class MGAILPlanner:
         self.optimizer = torch.optim.Adam(policy.actor_parameters(), lr=config.planner.learning_rate, fused=True)
         self.imagined = 0
 
-    def improve(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """``config.updates`` steps of :meth:`step`; returns the metrics of the last one."""
+    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+        """``config.updates`` steps of :meth:`step`; returns the metrics of the last one.
+
+        The learning rate falls linearly with ``progress``, the fraction of the interaction budget spent.
+        """
+        fade(self.optimizer, self.config.learning_rate, self.config.final_learning_rate, progress)
         metrics: dict[str, float] = {}
         for _ in range(self.config.updates):
             metrics = self.step(replay.sample(self.config.batch_size, generator).obs, generator)
@@ -65,5 +69,7 @@ class MGAILPlanner:
         if self.critic:
             with torch.no_grad():
                 target = cost_to_go(imagined, self.discount, self.critic.slow(end, last))
-            metrics |= self.critic.update(imagined.obs[:-1].detach(), imagined.action.detach(), target)
+            # One step of each rollout: its neighbours would tell the critics little more, at T_p times the cost.
+            pick = torch.randint(c.horizon, (len(start),), generator=generator), torch.arange(len(start))
+            metrics |= self.critic.update(imagined.obs[pick].detach(), imagined.action[pick].detach(), target[pick])
         return metrics

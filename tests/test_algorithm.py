@@ -71,7 +71,12 @@ def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = 
 
 def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
     """Every weight and statistic of every network, and the last metrics."""
-    parts = {"policy": learner.policy, "D": learner.discriminator, "f": learner.forward_model}
+    parts = {
+        "policy": learner.agent.policy,
+        "average": learner.policy,
+        "D": learner.discriminator,
+        "f": learner.forward_model,
+    }
     critic = getattr(learner.planner, "critic", None)
     if critic is not None:
         parts["critic"] = critic
@@ -209,7 +214,7 @@ def test_what_is_not_finite_is_named(task, part, named):
             "discriminator": learner.discriminator.net,
             "forward_model": learner.forward_model.members,
             "critic": learner.planner.critic.online,  # type: ignore[attr-defined]
-            "policy": learner.policy.action_net,
+            "policy": learner.agent.policy.action_net,
         }
         if learner.iteration == 1:
             with torch.no_grad():
