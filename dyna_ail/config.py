@@ -208,7 +208,8 @@ class Config:
 # A preset is a set of values and nothing else: the loop never asks for its name.
 PRESETS: dict[str, dict[str, Any]] = {
     "dyna-ail": {},
-    "gail": {"planner.method": "none"},
+    # TRPO alone wants longer batches and more noise: with the planner's 500 and 0.2 it reached 40% on Hopper, not 73%.
+    "gail": {"planner.method": "none", "steps_per_iteration": 1000, "policy.initial_std": 0.37},
     "model-based": {"model_free.method": "none"},
     "bc": {
         "model_free.method": "none",
