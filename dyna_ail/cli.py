@@ -207,6 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 1 a loss, gradient or weight became NaN or infinite; 2 the input cannot be used; 130 stopped by Ctrl-C.
     """
+    if "" not in sys.path:
+        sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except InputError as error:

@@ -66,7 +66,7 @@ def _pairs(env: gymnasium.Env) -> ExpertPairs:
 
 def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = lambda: 0.0, **values: Any) -> DynaAIL:
     env = Spy(gymnasium.make(task), reward)
-    return DynaAIL(env, _pairs(env), make_config(preset, TINY, **values))
+    return DynaAIL(env, _pairs(env), make_config(preset, **{**TINY, **values}))
 
 
 def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
@@ -115,12 +115,30 @@ def test_evaluation_in_between_changes_nothing():
 
 
 def test_learning_on_is_learning_at_once():
-    parts = _learner("CartPole-v1").learn(50).learn(100)
+    steady = {"planner.final_learning_rate": 3e-4}  # a rate that fades would depend on the budget of each call
+    parts = _learner("CartPole-v1", **steady).learn(50).learn(100)
     assert parts.interactions == 100 and parts.iteration == 2
-    assert not _differences(parts, _learner("CartPole-v1").learn(100))
+    assert not _differences(parts, _learner("CartPole-v1", **steady).learn(100))
 
 
 # --- what is counted ---
+
+
+def test_result_is_the_moving_average_of_the_acting_policy():
+    learner = _learner("Hopper-v5", "dyna-ail", **{"policy.averaging": 0.25})
+    expected = [p.detach().clone() for p in learner.agent.policy.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(expected, learner.policy.parameters(), strict=True))
+
+    def watch(learner: DynaAIL) -> None:
+        if learner.iteration:
+            for slow, fast in zip(expected, learner.agent.policy.parameters(), strict=True):
+                slow.add_(0.25 * (fast.detach() - slow))
+
+    learner.learn(callback=watch)
+    assert learner.iteration > 1
+    for average, by_hand in zip(learner.policy.parameters(), expected, strict=True):
+        torch.testing.assert_close(average, by_hand)
+    assert not torch.equal(learner.policy.action_net.weight, learner.agent.policy.action_net.weight)
 
 
 @pytest.mark.parametrize("task", TASKS)

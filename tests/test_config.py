@@ -32,6 +32,8 @@ MAY_BE_ZERO = {
     "discriminator.updates",
     "discriminator.penalty",
     "discriminator.expert_noise",
+    "discriminator.final_learning_rate",
+    "planner.final_learning_rate",
     "forward_model.weight_decay",
     "planner.updates",
     "planner.saturation_penalty",
@@ -69,7 +71,9 @@ def test_zero_where_it_has_a_meaning(name):
             with_values(Config(), {name: value})
 
 
-@pytest.mark.parametrize("name", ["discount", "model_free.gae_lambda", "planner.critic.target_rate"])
+@pytest.mark.parametrize(
+    "name", ["discount", "model_free.gae_lambda", "planner.critic.target_rate", "policy.averaging"]
+)
 def test_fractions(name):
     assert _numbers(with_values(Config(), {name: 1.0}))[name] == 1.0
     with pytest.raises(InputError, match=f"--{name} must be at most 1; got 1.01"):

@@ -17,6 +17,7 @@ from dyna_ail.networks import Scaling
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.mgail import MGAILPlanner
 from dyna_ail.policy import make_agent
+from dyna_ail.replay import ReplayBuffer, Transitions
 
 SCALING = Scaling(np.zeros(3), np.ones(3), np.zeros(2), np.ones(2))
 
@@ -120,7 +121,8 @@ def test_step_regresses_the_critics_on_the_imagined_cost_to_go():
         for slow in critic.target.parameters():  # so that the two cannot be mistaken for each other
             slow.mul_(1.5)
         old = copy.deepcopy(policy)
-        noise = policy.noise((4, 8), torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(1)
+        noise, when = policy.noise((4, 8), generator), torch.randint(3, (8,), generator=generator)
         obs, pairs = start, []
         for xi in noise[:-1]:
             action = old.sample(obs, xi)
@@ -129,9 +131,10 @@ def test_step_regresses_the_critics_on_the_imagined_cost_to_go():
             obs = next_obs
         last = old.sample(obs, noise[-1])
         slow_to_go, fast_to_go, loss = critic.slow(obs, last), critic(obs, last), 0.0
-        for s, a, c, p in reversed(pairs):
+        for t, (s, a, c, p) in reversed(list(enumerate(pairs))):
             slow_to_go, fast_to_go = c + 0.9 * p * slow_to_go, c + 0.9 * p * fast_to_go
-            loss += sum(((q - slow_to_go) ** 2).mean().item() / 3 for q in critic._estimates(critic.online, s, a))
+            squared = (critic._estimates(critic.online, s, a) - slow_to_go).square().sum(0)
+            loss += squared[when == t].sum().item() / 8  # one step of each rollout
     metrics = planner.step(start, torch.Generator().manual_seed(1))
     assert metrics["cost"] == pytest.approx(fast_to_go.mean().item(), rel=1e-5), "the policy descends the online critic"
     assert metrics["critic_loss"] == pytest.approx(loss, rel=1e-4), "the critics regress on the slow ones"
@@ -176,3 +179,15 @@ def test_long_gradients_are_clipped():
     metrics = planner.step(start, torch.Generator().manual_seed(0))
     norm = torch.cat([p.grad.flatten() for p in planner.policy.actor_parameters()]).norm().item()
     assert metrics["grad_norm"] > 1e-3 and norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_planner_fades_with_the_budget():
+    planner, start = _planner(
+        **{"planner.learning_rate": 1e-3, "planner.final_learning_rate": 2e-4, "planner.updates": 1}
+    )
+    replay = ReplayBuffer(8, 3, 2)
+    flags = torch.zeros(8, dtype=torch.bool)
+    replay.add(Transitions(start, torch.zeros(8, 2), start, flags, flags))
+    for progress, rate in ((0.0, 1e-3), (0.25, 8e-4), (1.0, 2e-4)):
+        planner.improve(replay, progress, torch.Generator().manual_seed(0))
+        assert planner.optimizer.param_groups[0]["lr"] == pytest.approx(rate)

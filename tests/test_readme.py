@@ -23,14 +23,14 @@ BLOCKS = [
     for indent, block in re.findall(r"^( *)```python\n(.*?)^ *```$", TEXT, re.MULTILINE | re.DOTALL)
 ]
 EXAMPLE, MY_TASK, SAVING = BLOCKS
-LINES = re.findall(r"^ {4,}(?:PYTHONPATH=\. )?dyna-ail (.+)$", TEXT, re.MULTILINE)
+LINES = re.findall(r"^ {4,}dyna-ail (.+)$", TEXT, re.MULTILINE)
 MENTIONED = re.findall(r"`dyna-ail ([^`]+)`", TEXT)
 LINKS = sorted({target for target in re.findall(r"\]\(([^)#]+)", TEXT) if "://" not in target})
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty working directory with the README's own task in it, as PYTHONPATH=. would see it."""
+    """An empty working directory with the README's own task in it, as the command line sees it."""
     (tmp_path / "my_task.py").write_text(MY_TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
