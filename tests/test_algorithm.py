@@ -66,7 +66,7 @@ def _pairs(env: gymnasium.Env) -> ExpertPairs:
 
 def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = lambda: 0.0, **values: Any) -> DynaAIL:
     env = Spy(gymnasium.make(task), reward)
-    return DynaAIL(env, _pairs(env), make_config(preset, **{**TINY, **values}))
+    return DynaAIL(env, _pairs(env), make_config(preset, TINY, **{"steps_per_iteration": 50, **values}))
 
 
 def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
@@ -130,9 +130,9 @@ def test_result_is_the_moving_average_of_the_acting_policy():
     assert all(torch.equal(a, b) for a, b in zip(expected, learner.policy.parameters(), strict=True))
 
     def watch(learner: DynaAIL) -> None:
-        if learner.iteration:
-            for slow, fast in zip(expected, learner.agent.policy.parameters(), strict=True):
-                slow.add_(0.25 * (fast.detach() - slow))
+        rate = 0.25 if learner.iteration else 1.0  # it starts at the cloned policy
+        for slow, fast in zip(expected, learner.agent.policy.parameters(), strict=True):
+            slow.add_(rate * (fast.detach() - slow))
 
     learner.learn(callback=watch)
     assert learner.iteration > 1
