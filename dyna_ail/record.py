@@ -105,7 +105,7 @@ def versions() -> dict[str, Any]:
         "platform": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
         "threads": torch.get_num_threads(),
         "commit": _commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "dyna-ail"), *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
