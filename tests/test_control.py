@@ -17,7 +17,7 @@ from dyna_ail.evaluation import evaluate, make_environments, normalised_score
 def test_a_constant_reward_does_not_teach_hopper() -> None:
     task = get_task("Hopper-v5")
     assert task.demos is not None
-    # At this budget the default settings with D in training are at 35% or above.
+    # At this budget the default settings with D in training are at 34% or above.
     config = make_config("dyna-ail", **{"discriminator.updates": 0, "interactions": 18_000})
     env, scores = make_env(task.id), []
     learner = DynaAIL(env, Demonstrations.load(task.demos), config)
