@@ -32,4 +32,5 @@ def test_a_constant_reward_does_not_teach_hopper() -> None:
     env.close()
     environments.close()
     assert torch.all(learner.discriminator(learner.expert_obs, learner.expert_action) == 0.5)
-    assert max(scores) < 0.3, f"scores {scores}: standing still earns 27% of the expert, and no more was to be learned"
+    # Standing still earns 27%; in the published control no seed passes 29% in 60,000 interactions.
+    assert max(scores) < 1 / 3, scores

@@ -30,6 +30,7 @@ def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TrustRegion
         cost=cost,
         discount=GAMMA,
         **{"model_free.gae_lambda": LAMBDA, "model_free.target_kl": TARGET_KL, "discriminator.hidden": (16,)},
+        **{"policy.initial_std": 0.5},  # wide enough for some actions to be clipped
     )
     width = 2 if space is BOX else 3
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width))
