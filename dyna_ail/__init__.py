@@ -36,6 +36,9 @@ _HOME = {
 }
 
 
+__all__ = list(_HOME)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'dyna_ail' has no attribute {name!r}")

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from dyna_ail.cloning import clone
-from dyna_ail.config import Config
+from dyna_ail.config import Config, check_budget
 from dyna_ail.demonstrations import Demonstrations, ExpertPairs
 from dyna_ail.discriminator import Discriminator
-from dyna_ail.errors import InputError
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.model_free import MODEL_FREE
 from dyna_ail.networks import Scaling, follow
@@ -49,6 +48,7 @@ class DynaAIL:
             demonstrations.check(env.observation_space, env.action_space)
             rng = np.random.default_rng(config.seed)
             demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
+        demonstrations.check(env.observation_space, env.action_space)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.expert_obs = torch.as_tensor(demonstrations.obs)
         self.expert_action = torch.as_tensor(demonstrations.action)
@@ -65,6 +65,7 @@ class DynaAIL:
         self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
         self.planner = PLANNERS[config.planner.method](acting, self.discriminator, self.forward_model, scaling, config)
         self.iteration = 0
+        self._started = False
         self.metrics: dict[str, float] = {}
 
     @property
@@ -88,22 +89,22 @@ class DynaAIL:
         return self.planner.imagined
 
     def learn(self, interactions: int | None = None, callback: Callable[[DynaAIL], object] | None = None) -> DynaAIL:
-        """Algorithm 1, until ``interactions`` real steps are spent (by default the configuration's budget).
+        """Algorithm 1, until ``interactions`` real steps are spent in all (by default the configuration's budget).
 
         ``callback(self)`` is called before the first iteration and after each one; :attr:`metrics` holds the
         iteration's diagnostics. It stops the learning by returning False.
 
         Raises:
-            InputError: a negative budget.
+            InputError: a negative budget, or a positive one where neither phase learns.
             NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
         """
         budget = self.config.interactions if interactions is None else interactions
-        if budget < 0:
-            raise InputError(f"the number of interactions must be at least 0; got {budget}.")
+        check_budget(self.config, budget)
         callback = callback or (lambda _: None)
         expert, generator = (self.expert_obs, self.expert_action), self.generator
 
-        if self.iteration == 0:
+        if not self._started:
+            self._started = True
             self._record(cloning=clone(self.rollout.policy, *expert, self.config.cloning, generator))
             follow(self.policy, self.agent.policy, rate=1.0)
             if callback(self) is False:

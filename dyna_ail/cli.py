@@ -66,7 +66,7 @@ class Evaluate:
         from dyna_ail.run import load_policy
 
         _at_least("--episodes", self.episodes, 1)
-        _at_least("--seed", self.seed, 0)
+        _check_seed(self.seed)
         record = read(self.run_folder)
         result = evaluate(load_policy(self.run_folder), record.config.task, self.episodes, self.seed)
         score = normalised_score(result.mean, record.random, record.expert)
@@ -86,7 +86,7 @@ class Plot:
     ]
     """Folders of runs."""
     out: OptionalPath = None
-    """The PNG to write (of several runs a PDF too); by default learning_curve.png, in the folder of a single run."""
+    """The .png or .pdf to write (several runs: both); by default learning_curve.png, in the folder of a single run."""
 
     def run(self) -> None:
         """Draw, and print the files."""
@@ -123,7 +123,7 @@ class ExpertTrain:
         from dyna_ail.envs.tasks import get_task
 
         get_task(self.task)  # before its name is part of a path
-        _at_least("--seed", self.seed, 0)
+        _check_seed(self.seed)
         out = self.out or _expert_folder(self.task)
         _refuse_existing(out, self.force)
         expert = train_expert(self.task, out, self.timesteps, self.seed, self.progress)
@@ -153,7 +153,7 @@ class DemosRecord:
         from dyna_ail.envs.tasks import get_task
 
         get_task(self.task)  # before its name is part of a path
-        _at_least("--seed", self.seed, 0)
+        _check_seed(self.seed)
         out = self.out or _expert_folder(self.task).with_name(f"demos-{_file_name(self.task)}.npz")
         _refuse_existing(out, self.force)
         record_demonstrations(self.task, self.expert or _expert_folder(self.task), out, self.episodes, self.seed)
@@ -217,13 +217,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NonFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a folder that may not be entered, a name too long, a full disk
+        print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:  # tyro, after --help or a message of its own
         return stop.code if isinstance(stop.code, int) else 0
-    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _run(arguments: list[str]) -> int:
@@ -290,6 +293,11 @@ def _expert_folder(task: str) -> Path:
 def _refuse_existing(out: Path, force: bool) -> None:
     if out.exists() and not force:
         raise InputError(f"{out} exists; choose another --out, or overwrite it with --force.")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be at least 0 and below 2**32; got {seed}.")
 
 
 def _at_least(option: str, value: int, least: int) -> None:

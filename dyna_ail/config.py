@@ -125,7 +125,7 @@ class PlannerConfig:
     learning_rate: float = 3e-4
     """Adam's learning rate of the policy at the start of the run."""
     final_learning_rate: float = 0.0
-    """Adam's learning rate of the policy at the end of the run, reached linearly: at a constant rate the policy reaches
+    """Adam's learning rate of the policy in the last iteration, reached linearly: at a constant rate the policy reaches
     the expert and falls back."""
     max_grad_norm: float = 10.0
     """Bound on the norm of the policy's gradient."""
@@ -260,8 +260,11 @@ def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
     changes: dict[str, Any] = {}
     for key, value in values.items():
         head, _, rest = key.partition(".")
-        if head not in names or bool(rest) != dataclasses.is_dataclass(getattr(part, head)):
+        if head not in names:
             raise InputError(f"unknown setting {prefix + key!r}: {nearest(head, names)}")
+        if bool(rest) != dataclasses.is_dataclass(getattr(part, head)):
+            how = "has no settings of its own" if rest else "is a group: name one of its settings"
+            raise InputError(f"unknown setting {prefix + key!r}: {prefix + head} {how}.")
         if rest:
             grouped.setdefault(head, {})[rest] = value
         else:
@@ -311,11 +314,23 @@ def validate(config: Config) -> None:
         raise InputError(f"--seed must be below 2**32; got {config.seed}.")
     if config.forward_model.architecture == "gru" and not config.forward_model.hidden:
         raise InputError("--forward_model.hidden needs at least one width for the gru, that of its memory; got none.")
-    idle = config.model_free.method == "none" and config.planner.method == "none"
-    if idle and config.interactions > 0:
+    if config.model_free.method == "trpo" and config.steps_per_iteration < 2:
+        raise InputError("--steps_per_iteration must be at least 2 for TRPO, which normalises its advantages; got 1.")
+    check_budget(config, config.interactions)
+
+
+def check_budget(config: Config, interactions: int) -> None:
+    """Refuse a number of interactions that cannot be learned from.
+
+    Raises:
+        InputError: it is negative, or positive where neither phase learns.
+    """
+    if interactions < 0:
+        raise InputError(f"--interactions must be at least 0; got {interactions}.")
+    if interactions > 0 and config.model_free.method == "none" and config.planner.method == "none":
         raise InputError(
             "with neither a model-free phase nor a planner nothing learns from interactions: "
-            f"set --interactions 0 (got {config.interactions}) or choose a --model_free.method or --planner.method."
+            f"set --interactions 0 (got {interactions}) or choose a --model_free.method or --planner.method."
         )
 
 
@@ -335,7 +350,9 @@ def _validate(part: Any, prefix: str) -> None:
                 raise InputError(f"--{key} must be one of {', '.join(get_args(hint))}; got {value!r}.")
             continue
         kind = get_args(hint)[0] if get_origin(hint) else hint
-        for item in value if get_origin(hint) is tuple and isinstance(value, tuple) else (value,):
+        if get_origin(hint) is tuple and not isinstance(value, tuple):
+            raise InputError(f"--{key} must be a tuple of {kind.__name__}; got {value!r}.")
+        for item in value if isinstance(value, tuple) else (value,):
             fits = isinstance(item, int | float) and not isinstance(item, bool) if kind is float else type(item) is kind
             if not fits and not (item is None and type(None) in get_args(hint)):
                 raise InputError(f"--{key} must be of type {getattr(hint, '__name__', hint)}; got {value!r}.")

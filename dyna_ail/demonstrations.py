@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dyna_ail.errors import InputError
-from dyna_ail.spaces import check_spaces, encode_actions
+from dyna_ail.spaces import action_dim, check_spaces, encode_actions
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -90,6 +90,25 @@ class ExpertPairs:
                 f"expert pairs need as many observations as actions, at least one; "
                 f"got {len(self.obs)} and {len(self.action)}."
             )
+
+    def check(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Refuse pairs that cannot come from a task with these spaces.
+
+        Raises:
+            InputError: other widths, Discrete actions that are not one-hot, or Box actions outside the bounds.
+        """
+        from gymnasium import spaces
+
+        widths, wanted = (self.obs.shape[1], self.action.shape[1]), (observation_space.shape, action_dim(action_space))
+        if ((widths[0],), widths[1]) != wanted:
+            raise InputError(
+                f"the expert pairs have observations and actions of widths {widths}, the task has {wanted}."
+            )
+        if isinstance(action_space, spaces.Discrete):
+            if not (np.isin(self.action, (0, 1)).all() and (self.action.sum(1) == 1).all()):
+                raise InputError("the expert pairs of a task with Discrete actions must have one-hot actions.")
+        elif (self.action != encode_actions(action_space, self.action)).any():
+            raise InputError("the expert pairs have actions outside the task's bounds: clip or rescale them.")
 
 
 @dataclass(frozen=True)
@@ -190,7 +209,7 @@ class Demonstrations:
                 f"{self._origin()} have {ours}, the task has {theirs}: choose demonstrations of the same task."
             )
         if isinstance(action_space, spaces.Discrete):
-            low, high = np.asarray(action_space.start), np.asarray(action_space.start + action_space.n - 1)
+            low, high = np.asarray(0), np.asarray(action_space.n - 1)
         else:
             assert isinstance(action_space, spaces.Box)
             low, high = action_space.low, action_space.high

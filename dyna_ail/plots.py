@@ -31,7 +31,7 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
 
     Args:
         runs: folders of runs.
-        out: the PNG to write; of several runs also a PDF beside it.
+        out: the .png or .pdf to write; of several runs both, side by side.
 
     Returns:
         The files written.
@@ -39,6 +39,9 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         InputError: a folder without a run, a progress.csv that cannot be read, an ``out`` that cannot be written.
     """
+    if out.suffix not in (".png", ".pdf") or out.is_dir():
+        raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
+    runs = list({path.resolve(): path for path in runs}.values())  # a run given twice is one seed
     if not runs:
         raise InputError("no run to plot; give the folder of at least one.")
     records = [read(path) for path in runs]
@@ -54,8 +57,7 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     for axes, same_task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.values(), strict=True):
         _panel(axes, same_task)
 
-    stem = out.stem if out.suffix in (".png", ".pdf") else out.name
-    files = [out.with_name(stem + suffix) for suffix in ([".png", ".pdf"] if len(runs) > 1 else [".png"])]
+    files = [out.with_suffix(".png"), out.with_suffix(".pdf")] if len(runs) > 1 else [out]
     for file in files:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

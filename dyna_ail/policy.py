@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from dyna_ail.config import Config
 from dyna_ail.errors import InputError
 from dyna_ail.networks import ACTIVATIONS, CLIP, Scaling
-from dyna_ail.spaces import action_dim
+from dyna_ail.spaces import action_dim, check_spaces
 
 
 class ScaledObservation(BaseFeaturesExtractor):
@@ -173,6 +173,7 @@ def load_policy(
     Raises:
         InputError: the file is missing, damaged, or holds another policy's weights.
     """
+    check_spaces(observation_space, action_space)
     width = observation_space.shape[0]  # type: ignore[index]
     scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
     agent = make_agent(observation_space, action_space, config, scaling)

@@ -61,9 +61,10 @@ class ReplayBuffer:
 
     def add(self, new: Transitions) -> None:
         """Append ``new [N]`` in order."""
-        where = torch.arange(self.added, self.added + len(new)) % self.capacity
+        kept = torch.arange(max(0, len(new) - self.capacity), len(new))
+        where = (self.added + kept) % self.capacity
         for f in fields(new):
-            getattr(self._ring, f.name)[where] = getattr(new, f.name)
+            getattr(self._ring, f.name)[where] = getattr(new, f.name)[kept]
         self.added += len(new)
 
     def sample(self, size: int, generator: torch.Generator) -> Transitions:

@@ -346,8 +346,7 @@ def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float |
     found: dict[str, float | None] = {}
     for name, known in (("random", task.random), ("expert", task.expert)):
         value = demonstrations.metadata.get(f"{name}_return", known)
-        try:
-            found[name] = None if value is None else float(value)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the demonstrations' {name}_return must be a number; got {value!r}.") from error
+        if value is not None and not (isinstance(value, int | float) and np.isfinite(value)):
+            raise InputError(f"the demonstrations' {name}_return must be a finite number; got {value!r}.")
+        found[name] = value
     return found

@@ -17,6 +17,7 @@ import numpy as np
 from dyna_ail.demonstrations import Demonstrations, Trajectory
 from dyna_ail.envs.tasks import make_env
 from dyna_ail.errors import InputError
+from dyna_ail.spaces import check_spaces
 
 if TYPE_CHECKING:
     from sb3_contrib import TRPO
@@ -88,6 +89,9 @@ def train_expert(
         raise InputError(f"--timesteps must be at least 1; got {steps}.")
     settings = SETTINGS.get(task, MUJOCO)
     torch.set_num_threads(1)  # results differ between thread counts
+    env = make_env(task)
+    check_spaces(env.observation_space, env.action_space)
+    env.close()
     train_envs = _normalised_envs(task, settings["n_envs"], seed, settings["gamma"])
     test_envs = _normalised_envs(task, EVALUATION_EPISODES, seed + 10_000, settings["gamma"], training=False)
     try:

@@ -329,3 +329,34 @@ def test_planning_imitates_a_controller(seed):
     after = distances(learner.learn())
     assert before[0] > 0.5 and before[1] > 0.4, "it must have something to learn"
     assert after[0] < 0.25 and after[1] < 0.15
+
+
+def test_pairs_of_another_task_are_refused():
+    env = gymnasium.make("Hopper-v5")
+    obs, action = np.zeros((5, 11), np.float32), np.zeros((5, 3), np.float32)
+    for pairs, message in (
+        (ExpertPairs(obs[:, :4], action), "widths"),
+        (ExpertPairs(obs, action[:, :2]), "widths"),
+        (ExpertPairs(obs, action + 9), "bounds"),
+    ):
+        with pytest.raises(InputError, match=message):
+            DynaAIL(env, pairs, Config())
+    soft = ExpertPairs(obs[:, :4], np.full((5, 2), 0.5, np.float32))
+    with pytest.raises(InputError, match="one-hot"):
+        DynaAIL(gymnasium.make("CartPole-v1"), soft, Config())
+
+
+def test_a_budget_that_nothing_learns_from_is_refused():
+    learner = _learner("CartPole-v1", "bc", interactions=0)
+    with pytest.raises(InputError, match="nothing learns"):
+        learner.learn(100)
+    with pytest.raises(InputError, match="at least 0"):
+        learner.learn(-1)
+    assert learner.interactions == 0
+
+
+def test_cloning_comes_once():
+    learner = _learner("CartPole-v1", "dyna-ail", **{"cloning.updates": 2})
+    cloned = learner.learn(0).metrics
+    learner.learn(50)
+    assert "cloning/loss" in cloned and "cloning/loss" not in learner.metrics and learner.iteration == 1

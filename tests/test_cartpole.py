@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dyna_ail.algorithm import DynaAIL
@@ -24,8 +26,10 @@ def test_one_demonstration_teaches_cartpole(seed: int) -> None:
     env = make_env(TASK.id)
     learner = DynaAIL(env, Demonstrations.load(TASK.demos), config)
     assert len(learner.expert_obs) == 25  # every 20th pair of one demonstration of 500
+    start = time.process_time()
     learner.learn(BUDGET)
     env.close()
+    assert time.process_time() - start < 40, "three seeds in two minutes together"
 
     assert learner.interactions == BUDGET
     assert evaluate(learner.policy, TASK.id, episodes=10, seed=seed).mean >= 475.0

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,10 +84,15 @@ def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     monkeypatch.chdir(tmp_path)
     assert main(["plot", str(run)]) == 0
     assert capsys.readouterr().out.split() == [str(run / "learning_curve.png")]
-    assert main(["plot", str(run), str(run)]) == 0
+    shutil.copytree(run, "another")
+    assert main(["plot", str(run), "another"]) == 0
     assert capsys.readouterr().out.split() == ["learning_curve.png", "learning_curve.pdf"]
     assert main(["plot", str(run), "--out", "figures/one.png"]) == 0
     assert Path("figures/one.png").exists()
+    assert main(["plot", str(run), "--out", "figures/one.pdf"]) == 0
+    assert Path("figures/one.pdf").exists()
+    refused(capsys, ["plot", str(run), "--out", "figures/one.svg"], r"ends in \.png or \.pdf; got figures/one\.svg")
+    refused(capsys, ["plot", str(run), "--out", "figures"], "got figures")
 
 
 def test_expert_and_demonstrations_are_made_inspected_and_used(
@@ -388,7 +394,7 @@ def test_bad_run_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         refused(capsys, [name, str(tmp_path)], "is not the folder of a run")
     refused(capsys, ["plot"], "no run to plot")
     refused(capsys, ["evaluate", str(run), "--episodes", "0"], "--episodes must be at least 1; got 0")
-    refused(capsys, ["evaluate", str(run), "--seed", "-1"], "--seed must be at least 0; got -1")
+    refused(capsys, ["evaluate", str(run), "--seed", "-1"], "--seed must be at least 0 and below .*; got -1")
 
 
 def test_bad_expert_and_demonstration_commands(
@@ -427,3 +433,11 @@ def test_bad_input_from_the_shell(arguments: list[str], tmp_path: Path):
     assert done.returncode == 2
     assert not done.stdout
     assert re.fullmatch(r"error: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("command", ["train", "plot"])
+def test_what_the_system_refuses_is_one_message(command, run, demos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    long = "x" * 300  # no file system takes it as a name
+    given = [*tiny_options(), "--demos", str(demos)] if command == "train" else [str(run)]
+    refused(capsys, [command, *given, "--out", f"{long}.png"], "(cannot|name).*too long")

@@ -103,7 +103,8 @@ def test_title_leaves_out_demonstrations_that_differ(tmp_path: Path):
 
 def test_one_run_gives_a_png_and_several_a_pdf_too(tmp_path: Path):
     first, second = make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], seed=1)
-    assert learning_curves([first], tmp_path / "one") == [tmp_path / "one.png"]
+    assert learning_curves([first], tmp_path / "one.png") == [tmp_path / "one.png"]
+    assert learning_curves([first, first], tmp_path / "one.png") == [tmp_path / "one.png"], "one run given twice"
     files = learning_curves([first, second], tmp_path / "new" / "two.v1.png")
     assert files == [tmp_path / "new" / "two.v1.png", tmp_path / "new" / "two.v1.pdf"]
     assert all(file.stat().st_size > 1000 for file in files)

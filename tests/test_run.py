@@ -148,7 +148,7 @@ def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
     found = record()
     found.metadata["expert_return"] = "high"
     found.save(tmp_path / "demos.npz")
-    with pytest.raises(InputError, match="expert_return must be a number; got 'high'"):
+    with pytest.raises(InputError, match="expert_return must be a finite number; got 'high'"):
         train(dataclasses.replace(config, demos=str(tmp_path / "demos.npz")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
