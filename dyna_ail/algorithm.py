@@ -115,8 +115,8 @@ class DynaAIL:
             held_out = self._held_out_error(segment)
             # Line 4: store them in B.
             self.replay.add(segment.transitions)
-            progress = self.interactions / budget
             # Line 5: update the discriminator (Eq. 6).
+            progress = self.interactions / budget
             discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
             # Line 6: update the policy on the real trajectories (Eq. 7).
             model_free = self.model_free.update(segment)
@@ -124,6 +124,7 @@ class DynaAIL:
             model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             planner = self.planner.improve(self.replay, progress, generator)
+            # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1
             self._record(

@@ -29,6 +29,11 @@ def mlp(sizes: Sequence[int], activation: str, layer_norm: bool = False) -> nn.S
     return nn.Sequential(*layers)
 
 
+def scale(obs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Centred, scaled and clipped observation, shape of ``obs``."""
+    return ((obs - mean) / std).clamp(-CLIP, CLIP)
+
+
 @dataclass(frozen=True)
 class Scaling:
     """How raw observations and encoded actions are centred and scaled before they enter a network.
@@ -72,7 +77,7 @@ class PairInput(nn.Module):
 
     def obs(self, obs: Tensor) -> Tensor:
         """Scaled and clipped observation, same shape."""
-        return ((obs - self.obs_mean) / self.obs_std).clamp(-CLIP, CLIP)
+        return scale(obs, self.obs_mean, self.obs_std)
 
     def action(self, action: Tensor) -> Tensor:
         """Scaled action, same shape."""

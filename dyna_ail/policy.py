@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dyna_ail.config import Config
 from dyna_ail.errors import InputError
-from dyna_ail.networks import ACTIVATIONS, CLIP, Scaling
+from dyna_ail.networks import ACTIVATIONS, Scaling, scale
 from dyna_ail.spaces import action_dim, check_spaces
 
 
@@ -37,7 +37,7 @@ class ScaledObservation(BaseFeaturesExtractor):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Scaled observation, shape of ``obs``."""
-        return ((obs - self.mean) / self.std).clamp(-CLIP, CLIP)
+        return scale(obs, self.mean, self.std)
 
 
 def straight_through(logits: Tensor, gumbel: Tensor, temperature: float) -> Tensor:
