@@ -104,7 +104,7 @@ def main() -> int:
     torch.manual_seed(0)
     config = Config()
     policy, D, f = parts(config)
-    batch, weights = config.planner.batch_size, policy.actor_parameters()
+    batch, weights = 256, policy.actor_parameters()
     start = torch.randn(batch, OBS_DIM)
     noise = policy.noise((config.planner.horizon, batch), torch.Generator().manual_seed(0))
     plain_J = by_hand(policy, D, f, config.discount)
