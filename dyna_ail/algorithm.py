@@ -21,7 +21,7 @@ from dyna_ail.planners import PLANNERS
 from dyna_ail.policy import ImitationPolicy, make_agent
 from dyna_ail.replay import ReplayBuffer
 from dyna_ail.rollout import RealRollout, Segment
-from dyna_ail.spaces import action_dim, check_spaces
+from dyna_ail.spaces import action_dim
 
 
 class DynaAIL:
@@ -43,12 +43,10 @@ class DynaAIL:
         config: Config | None = None,
     ) -> None:
         self.config = config = config or Config()
-        check_spaces(env.observation_space, env.action_space)
+        demonstrations.check(env.observation_space, env.action_space)
         if isinstance(demonstrations, Demonstrations):
-            demonstrations.check(env.observation_space, env.action_space)
             rng = np.random.default_rng(config.seed)
             demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
-        demonstrations.check(env.observation_space, env.action_space)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.expert_obs = torch.as_tensor(demonstrations.obs)
         self.expert_action = torch.as_tensor(demonstrations.action)

@@ -93,8 +93,6 @@ class Plot:
         from dyna_ail.plots import learning_curves
         from dyna_ail.record import FIGURE
 
-        if not self.runs:
-            raise InputError("no run to plot: give the folder of at least one, such as results/runs/NAME.")
         out = self.out or (self.runs[0] / FIGURE if len(self.runs) == 1 else Path(FIGURE))
         for file in learning_curves(self.runs, out):
             print(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -220,10 +220,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The end of an error message: the nearest known name, or all of them."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
+def nearest(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The end of an error message: the nearest ``known`` name, or else those ``listed`` (by default all known)."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known if listed is None else listed)}."
 
 
 def make_config(preset: str = "dyna-ail", *layers: Mapping[str, Any], **values: Any) -> Config:
@@ -334,8 +335,16 @@ def check_budget(config: Config, interactions: int) -> None:
         )
 
 
-MAY_BE_ZERO = {"interactions", "seed", "updates", "penalty", "expert_noise", "weight_decay", "saturation_penalty"}
-MAY_BE_ZERO |= {"final_learning_rate"}
+MAY_BE_ZERO = {
+    "interactions",
+    "seed",
+    "updates",
+    "penalty",
+    "expert_noise",
+    "weight_decay",
+    "saturation_penalty",
+    "final_learning_rate",
+}
 AT_MOST_ONE = {"discount", "gae_lambda", "target_rate", "averaging"}
 
 

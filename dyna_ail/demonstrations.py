@@ -95,8 +95,10 @@ class ExpertPairs:
         """Refuse pairs that cannot come from a task with these spaces.
 
         Raises:
-            InputError: other widths, Discrete actions that are not one-hot, or Box actions outside the bounds.
+            InputError: unsupported spaces, other widths, Discrete actions that are not one-hot, or Box actions outside
+                the bounds.
         """
+        check_spaces(observation_space, action_space)
         from gymnasium import spaces
 
         widths, wanted = (self.obs.shape[1], self.action.shape[1]), (observation_space.shape, action_dim(action_space))

@@ -43,7 +43,7 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
     runs = list({path.resolve(): path for path in runs}.values())  # a run given twice is one seed
     if not runs:
-        raise InputError("no run to plot; give the folder of at least one.")
+        raise InputError("no run to plot: give the folder of at least one, such as results/runs/NAME.")
     records = [read(path) for path in runs]
     tasks: dict[str, list[Record]] = {}
     for record in records:

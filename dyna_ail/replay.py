@@ -30,7 +30,7 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.terminated)
 
-    def __getitem__(self, index: Tensor) -> Transitions:
+    def __getitem__(self, index: Tensor | slice) -> Transitions:
         return Transitions(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -56,8 +56,8 @@ class ReplayBuffer:
 
     @property
     def data(self) -> Transitions:
-        """All stored transitions, in no particular order once the ring is full."""
-        return self._ring[torch.arange(len(self))]
+        """All stored transitions, in no particular order once the ring is full. A view: not to be kept or changed."""
+        return self._ring[: len(self)]
 
     def add(self, new: Transitions) -> None:
         """Append ``new [N]`` in order."""

@@ -63,7 +63,6 @@ def train(
     path = demonstration_file(config, task)
     demonstrations = Demonstrations.load(path)
     env = make_env(config.task)
-    demonstrations.check(env.observation_space, env.action_space)
     learner = DynaAIL(env, demonstrations, config)
     references = _references(task, demonstrations)
     provenance = {**demonstrations.metadata, "file": config.demos or path.name, "sha256": record.sha256(path)}

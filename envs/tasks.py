@@ -5,7 +5,6 @@ Any other Gymnasium id works too; it only lacks the reference returns. Importing
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,9 +88,8 @@ def get_task(id: str) -> Task:
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        known = [*TASKS, *gymnasium.registry]
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        raise InputError(f"unknown task {id!r}: {nearest(name, close or TASKS)}") from error
+        near = nearest(name, [*TASKS, *gymnasium.registry], listed=TASKS)
+        raise InputError(f"unknown task {id!r}: {near}") from error
     return Task(id)
 
 

@@ -53,10 +53,11 @@ class MGAILPlanner:
         imagined = unroll(start, hidden, noise[:-1], policy.sample, self.discriminator.cost, self.forward_model)
         self.imagined += c.horizon * len(start)
 
-        end = imagined.obs[-1]
-        last = policy.sample(end, noise[-1])
-        tail = self.critic(end, last) if self.critic else None
-        if tail is not None:
+        tail = None
+        if self.critic:
+            end = imagined.obs[-1]
+            last = policy.sample(end, noise[-1])
+            tail = self.critic(end, last)
             require_finite("the critic's estimate", tail)
         cost = cost_to_go(imagined, self.discount, tail)[0].mean()
         loss = cost + c.saturation_penalty * policy.head(start).square().mean()

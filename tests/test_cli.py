@@ -48,13 +48,6 @@ def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demos") / "cartpole.npz"
-    record().save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def run(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run; training it is the first half of the test from end to end."""
     folder = tmp_path_factory.mktemp("runs")

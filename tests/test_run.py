@@ -25,13 +25,6 @@ from dyna_ail.run import Journal, demonstration_file, load_policy, summary, trai
 
 
 @pytest.fixture(scope="module")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demos") / "cartpole.npz"
-    record().save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def config(demos: Path) -> Config:
     return make_config("dyna-ail", TINY, demos=str(demos))
 
