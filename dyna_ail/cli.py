@@ -100,7 +100,7 @@ class Plot:
 
 @dataclass
 class ExpertTrain:
-    """Train an expert with TRPO on the task's own reward; the best evaluated policy is kept."""
+    """Train an expert on the task's own reward, with the recipe of the task; the best evaluated policy is kept."""
 
     task: str = "Hopper-v5"
     """Gymnasium id, or module:id to import the module first."""
@@ -112,6 +112,8 @@ class ExpertTrain:
     """Seed of the network, its noise and the environments."""
     progress: bool = True
     """Show a progress bar."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the training in --out, from its last evaluation; --timesteps may be more than it had."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Overwrite the expert in --out."""
 
@@ -123,8 +125,8 @@ class ExpertTrain:
         get_task(self.task)  # before its name is part of a path
         _check_seed(self.seed)
         out = self.out or _expert_folder(self.task)
-        _refuse_existing(out, self.force)
-        expert = train_expert(self.task, out, self.timesteps, self.seed, self.progress)
+        _refuse_existing(out, self.force or self.resume)
+        expert = train_expert(self.task, out, self.timesteps, self.seed, self.resume, self.progress)
         print(f"return {expert['evaluation_return']:,.1f}; expert in {out}")
 
 
@@ -135,11 +137,13 @@ class DemosRecord:
     task: str = "Hopper-v5"
     """Gymnasium id, or module:id to import the module first."""
     expert: OptionalPath = None
-    """Folder written by `dyna-ail expert train`; by default results/runs/expert-TASK."""
+    """Folder written by `dyna-ail expert train`; by default the one bundled for the task."""
     out: OptionalPath = None
     """The file to write; by default results/runs/demos-TASK.npz."""
     episodes: int = 25
     """Episodes to record."""
+    thinned: int = 1
+    """Keep every k-th pair of each episode, from an offset drawn with the seed; 1 keeps all."""
     seed: int = 0
     """Seed of the environments."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -147,14 +151,14 @@ class DemosRecord:
 
     def run(self) -> None:
         """Record, and print what was recorded."""
-        from dyna_ail.envs.experts import record_demonstrations
+        from dyna_ail.envs.recording import record_demonstrations
         from dyna_ail.envs.tasks import get_task
 
         get_task(self.task)  # before its name is part of a path
         _check_seed(self.seed)
         out = self.out or _expert_folder(self.task).with_name(f"demos-{_file_name(self.task)}.npz")
         _refuse_existing(out, self.force)
-        record_demonstrations(self.task, self.expert or _expert_folder(self.task), out, self.episodes, self.seed)
+        record_demonstrations(self.task, self.expert, out, self.episodes, self.seed, self.thinned)
         DemosInfo(out).run()
 
 
@@ -169,17 +173,16 @@ class DemosInfo:
         """Print it."""
         import json
 
-        import numpy as np
-
         from dyna_ail.demonstrations import Demonstrations
 
         found = Demonstrations.load(self.file)
-        returns = np.array([trajectory.return_ for trajectory in found.trajectories])
+        returns = found.returns
         lengths = [trajectory.length for trajectory in found.trajectories]
         first = found.trajectories[0]
         actions = "discrete" if first.action.ndim == 1 else f"{first.action.shape[1]} numbers"
         print(f"file          {self.file}")
-        print(f"trajectories  {len(lengths)}, of {min(lengths)} to {max(lengths)} steps, {sum(lengths)} pairs in all")
+        unit = "steps" if found.thinned == 1 else f"pairs, one in {found.thinned} of the episode's"
+        print(f"trajectories  {len(lengths)}, of {min(lengths)} to {max(lengths)} {unit}, {sum(lengths)} pairs in all")
         print(f"returns       {returns.mean():,.1f} ± {returns.std():,.1f}, from {returns.min():,.1f}", end="")
         print(f" to {returns.max():,.1f}")
         print(f"observations  {first.obs.shape[1]} numbers")

@@ -1,7 +1,8 @@
 """Expert data: trajectories on disk (npz, no pickle), their validation, and the pairs that a run imitates.
 
 A file holds the trajectories end to end: obs [sum(T_i + 1), obs_dim], action [sum(T_i), ...], reward [sum(T_i)],
-lengths [n] (the T_i), terminated [n], and metadata, a JSON text with the provenance.
+lengths [n] (the T_i), terminated [n], thinned (k if every k-th pair is held, and then obs is [sum(T_i), obs_dim]), and
+metadata, a JSON text with the provenance.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dyna_ail.errors import InputError
+from dyna_ail.files import replacing
 from dyna_ail.spaces import action_dim, check_spaces, encode_actions
 
 if TYPE_CHECKING:
@@ -29,14 +31,14 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One recorded episode of T steps, or a piece of one.
+    """One recorded episode of T steps, a piece of one, or T pairs of one that do not follow each other.
 
     Raises:
         InputError: wrong shapes or types, or NaN or infinite values.
     """
 
     obs: FloatArray
-    """[T+1, obs_dim]; the last row is the observation after the last action."""
+    """[T+1, obs_dim], the last row being the observation after the last action; or [T, obs_dim] if thinned."""
     action: FloatArray | IntArray
     """[T, act_dim] float32 for Box actions, [T] int64 for Discrete ones."""
     reward: FloatArray
@@ -52,9 +54,9 @@ class Trajectory:
             _expect("action", self.action, "float32 (or int64)", ndim=2)
         _expect("reward", self.reward, "float32", ndim=1)
         steps = len(self.action)
-        if steps < 1 or len(self.reward) != steps or len(self.obs) != steps + 1:
+        if steps < 1 or len(self.reward) != steps or len(self.obs) not in (steps, steps + 1):
             raise InputError(
-                "a trajectory of T >= 1 steps needs T actions, T rewards and T+1 observations; "
+                "a trajectory of T >= 1 steps needs T actions, T rewards and T+1 observations (T if it is thinned); "
                 f"got {steps} actions, {len(self.reward)} rewards and {len(self.obs)} observations."
             )
 
@@ -123,12 +125,24 @@ class Demonstrations:
 
     trajectories: tuple[Trajectory, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
-    """Any JSON values. ``dyna-ail demos record`` writes task, versions, expert (algorithm, settings, seed, steps),
-    seed, reset_seeds, returns, expert_return, random_return, random_episodes, deterministic and command."""
+    """Any JSON values. ``dyna-ail demos record`` writes task, versions, expert (algorithm, settings, seed, steps,
+    best_at, command), seed, reset_seeds, returns, expert_return, random_return, random_episodes, deterministic and
+    command."""
+    thinned: int = 1
+    """k if only every k-th pair of each episode is held; 1 if the trajectories are whole."""
 
     def __post_init__(self) -> None:
         if not self.trajectories:
             raise InputError("demonstrations need at least one trajectory; got none.")
+        if self.thinned < 1:
+            raise InputError(f"thinned must be at least 1; got {self.thinned}.")
+        extra = int(self.thinned == 1)
+        for index, trajectory in enumerate(self.trajectories):
+            if len(trajectory.obs) != trajectory.length + extra:
+                raise InputError(
+                    f"trajectory {index} has {trajectory.length} actions and {len(trajectory.obs)} observations; "
+                    + ("a whole trajectory has one observation more." if extra else "a thinned one has as many.")
+                )
         first = self.trajectories[0]
         for index, other in enumerate(self.trajectories):
             ours = (first.obs.shape[1:], first.action.shape[1:], first.action.dtype)
@@ -156,7 +170,8 @@ class Demonstrations:
                 f"cannot read demonstrations {name!r}: expected a whole .npz file without pickled objects; {error}"
             ) from error
         try:
-            return cls(_split(arrays), _parse_metadata(arrays["metadata"]))
+            thinned = _parse_thinned(arrays["thinned"])
+            return cls(_split(arrays, thinned), _parse_metadata(arrays["metadata"]), thinned)
         except InputError as error:
             raise InputError(f"demonstrations {name!r} cannot be used: {error}") from error
 
@@ -172,18 +187,14 @@ class Demonstrations:
             "reward": np.concatenate([t.reward for t in self.trajectories]),
             "lengths": np.asarray([t.length for t in self.trajectories], dtype=np.int64),
             "terminated": np.asarray([t.terminated for t in self.trajectories], dtype=np.bool_),
+            "thinned": np.asarray(self.thinned),
             "metadata": np.asarray(json.dumps(self.metadata)),
         }
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as file:
-                    np.savez_compressed(file, **arrays)
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with replacing(target) as file:
+                np.savez_compressed(file, **arrays)
         except OSError as error:
             raise InputError(f"cannot write demonstrations to {str(path)!r}: {error.strerror}.") from error
 
@@ -242,6 +253,11 @@ class Demonstrations:
         """
         if trajectories < 1 or every < 1:
             raise InputError(f"--trajectories and --every must be at least 1; got {trajectories} and {every}.")
+        if every % self.thinned:
+            raise InputError(
+                f"--every {every} asked for, but {self._origin()} hold every {self.thinned}th pair: "
+                f"ask for a multiple of {self.thinned}."
+            )
         if trajectories > len(self.trajectories):
             raise InputError(
                 f"--trajectories {trajectories} asked for, but {self._origin()} have {len(self.trajectories)}: "
@@ -250,13 +266,44 @@ class Demonstrations:
         chosen = rng.choice(len(self.trajectories), size=trajectories, replace=False)
         obs, action = [], []
         for trajectory in (self.trajectories[index] for index in chosen):
-            offset = int(rng.integers(min(every, trajectory.length)))
-            obs.append(trajectory.obs[:-1][offset::every])
-            action.append(encode_actions(action_space, trajectory.action[offset::every]))
+            kept = _every(trajectory, every // self.thinned, rng)
+            obs.append(kept.obs)
+            action.append(encode_actions(action_space, kept.action))
         return ExpertPairs(np.concatenate(obs), np.concatenate(action))
+
+    def thin(self, every: int, rng: np.random.Generator) -> Demonstrations:
+        """Every k-th pair of each trajectory, from an offset drawn with ``rng``; 1 keeps the trajectories whole.
+
+        The episodes' returns stay known, as ``metadata["returns"]``.
+
+        Raises:
+            InputError: ``every`` is below 1, or these are thinned already.
+        """
+        if every < 1 or self.thinned > 1:
+            raise InputError(f"cannot thin demonstrations by {every} that are thinned by {self.thinned}.")
+        if every == 1:
+            return self
+        trajectories = tuple(_every(trajectory, every, rng) for trajectory in self.trajectories)
+        return Demonstrations(trajectories, {**self.metadata, "returns": self.returns.tolist()}, every)
+
+    @property
+    def returns(self) -> npt.NDArray[np.float64]:
+        """The episodes' undiscounted returns [n]; those in the metadata if thinned, NaN if they are not there."""
+        known = self.metadata.get("returns")
+        if self.thinned == 1:
+            return np.array([trajectory.return_ for trajectory in self.trajectories])
+        if isinstance(known, list) and len(known) == len(self.trajectories):
+            return np.array(known, dtype=np.float64)
+        return np.full(len(self.trajectories), np.nan)
 
     def _origin(self) -> str:
         return f"the demonstrations of {self.metadata['task']}" if "task" in self.metadata else "the demonstrations"
+
+
+def _every(trajectory: Trajectory, every: int, rng: np.random.Generator) -> Trajectory:
+    """Every k-th pair, from an offset drawn with ``rng``; an offset stays inside a trajectory shorter than k."""
+    kept = slice(int(rng.integers(min(every, trajectory.length))), trajectory.length, every)
+    return Trajectory(trajectory.obs[kept], trajectory.action[kept], trajectory.reward[kept], trajectory.terminated)
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -269,10 +316,17 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         missing = [name for name in names if name not in npz]
         if missing:
             raise ValueError(f"missing from it: {', '.join(missing)}.")
-        return {name: npz[name] for name in names}
+        whole = {"thinned": np.asarray(1)}  # files written before trajectories could be thinned
+        return whole | {name: npz[name] for name in (*names, *(set(whole) & set(npz)))}
 
 
-def _split(arrays: dict[str, npt.NDArray[Any]]) -> tuple[Trajectory, ...]:
+def _parse_thinned(array: npt.NDArray[Any]) -> int:
+    if array.ndim != 0 or array.dtype.kind != "i":
+        raise InputError(f"thinned must be one integer; got {array.dtype} of shape {array.shape}.")
+    return int(array)
+
+
+def _split(arrays: dict[str, npt.NDArray[Any]], thinned: int) -> tuple[Trajectory, ...]:
     """Cut the concatenated arrays at the trajectories' ends."""
     obs, action, reward = arrays["obs"], arrays["action"], arrays["reward"]
     lengths, terminated = arrays["lengths"], arrays["terminated"]
@@ -281,23 +335,23 @@ def _split(arrays: dict[str, npt.NDArray[Any]]) -> tuple[Trajectory, ...]:
     for name, array in (("obs", obs), ("action", action), ("reward", reward)):
         if array.ndim < 1:
             raise InputError(f"{name} must hold one row per step; got a single value.")
-    steps, count = int(lengths.sum()), len(lengths)
+    steps, count, extra = int(lengths.sum()), len(lengths), int(thinned == 1)
     if count < 1 or lengths.min() < 1 or len(terminated) != count:
         raise InputError(
             f"lengths and terminated must hold one entry per trajectory, each length at least 1; "
             f"got lengths {lengths.tolist()[:10]} and {len(terminated)} entries of terminated."
         )
-    if (len(obs), len(action), len(reward)) != (steps + count, steps, steps):
+    if (len(obs), len(action), len(reward)) != (steps + count * extra, steps, steps):
         raise InputError(
-            f"{count} trajectories of {steps} steps together need {steps + count} observations, {steps} actions and "
-            f"{steps} rewards; got {len(obs)}, {len(action)} and {len(reward)}."
+            f"{count} trajectories of {steps} steps together need {steps + count * extra} observations, "
+            f"{steps} actions and {steps} rewards; got {len(obs)}, {len(action)} and {len(reward)}."
         )
     trajectories, start = [], 0
     for index, length in enumerate(lengths.tolist()):
         end = start + length
         try:
             trajectory = Trajectory(
-                obs=obs[start + index : end + index + 1],
+                obs=obs[start + index * extra : end + (index + 1) * extra],
                 action=action[start:end],
                 reward=reward[start:end],
                 terminated=bool(terminated[index]),

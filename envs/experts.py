@@ -1,31 +1,65 @@
-"""Experts: train one with TRPO on the true reward, and record its deterministic demonstrations.
+"""Experts: train one on the true reward, with the recipe of its task, and keep the best policy it ever was.
 
-An expert is a folder with ``policy.zip`` (SB3) and ``expert.json`` (provenance and the observation statistics by
-which the policy's inputs are normalised). Both are rewritten whenever an evaluation beats all earlier ones.
+An expert is a folder with ``policy.pth`` (the weights that act) and ``expert.json`` (provenance and the observation
+statistics by which the policy's inputs are normalised). Both are rewritten whenever an evaluation beats all earlier
+ones. Beside them lies the training's state (``last.zip`` as SB3 saves it, ``last.json`` and for off-policy algorithms
+``replay.npz``), from which an interrupted training goes on.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from importlib.metadata import version
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import sb3_contrib
+import torch
+from gymnasium.wrappers import DtypeObservation
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
 
-from dyna_ail.demonstrations import Demonstrations, Trajectory
-from dyna_ail.envs.tasks import make_env
+from dyna_ail.envs.sb3_policy import acting
+from dyna_ail.envs.tasks import make_env, versions
 from dyna_ail.errors import InputError
+from dyna_ail.files import replacing
 from dyna_ail.spaces import check_spaces
 
 if TYPE_CHECKING:
-    from sb3_contrib import TRPO
-    from stable_baselines3.common.running_mean_std import RunningMeanStd
-    from stable_baselines3.common.vec_env import VecNormalize
+    from io import BufferedIOBase
 
-MUJOCO: dict[str, Any] = {
-    "n_envs": 2,
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.buffers import ReplayBuffer
+    from stable_baselines3.common.running_mean_std import RunningMeanStd
+    from stable_baselines3.common.vec_env import VecEnv
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the expert of a task is trained."""
+
+    algorithm: str
+    """TRPO or TQC (both sb3-contrib)."""
+    timesteps: int
+    """Steps of the environment."""
+    n_envs: int
+    """Environments stepped in turn."""
+    settings: dict[str, Any]
+    """Arguments of the algorithm."""
+    normalise: bool
+    """Whether VecNormalize normalises observations and rewards."""
+    evaluate_every: int
+    """Steps between evaluations."""
+
+
+TRPO: dict[str, Any] = {
     "n_steps": 1024,
     "batch_size": 128,
     "gamma": 0.99,
@@ -35,102 +69,105 @@ MUJOCO: dict[str, Any] = {
     "n_critic_updates": 20,
     "learning_rate": 1e-3,
 }
-CLASSIC: dict[str, Any] = {**MUJOCO, "n_steps": 512, "batch_size": 512, "gae_lambda": 0.98}
-"""TRPO's settings; ``n_envs`` is the number of training environments."""
-
-SETTINGS: dict[str, dict[str, Any]] = {"CartPole-v1": CLASSIC, "MountainCar-v0": CLASSIC, "Acrobot-v1": CLASSIC}
-"""Settings by task; MUJOCO for all others."""
-
-TIMESTEPS: dict[str, int] = {
-    "CartPole-v1": 50_000,
-    "MountainCar-v0": 100_000,
-    "Acrobot-v1": 100_000,
-    "Hopper-v5": 300_000,
-    "Walker2d-v5": 2_000_000,
+TRPO_CLASSIC: dict[str, Any] = {**TRPO, "n_steps": 512, "batch_size": 512, "gae_lambda": 0.98}
+# One gradient step for every two steps of the environment: half the published ratio, at half the time per step.
+TQC: dict[str, Any] = {
+    "learning_rate": 5e-4,
+    "learning_starts": 10_000,
+    "train_freq": 1,
+    "gradient_steps": 2,
+    "buffer_size": 1_000_000,
 }
-"""Training steps by task; 1,000,000 for all others.
 
-Seeds differ: on Hopper-v5 the best policies of seeds 0 to 3 returned about 3,270, 2,520, 3,630 and 3,060. The bundled
-demonstrations are seed 2's, chosen because it alone passed 3,400.
-"""
 
-EVALUATE_EVERY = 10_000
+def _trpo(timesteps: int, settings: dict[str, Any] = TRPO) -> Recipe:
+    return Recipe("TRPO", timesteps, 2, settings, normalise=True, evaluate_every=10_000)
+
+
+def _tqc(timesteps: int) -> Recipe:
+    return Recipe("TQC", timesteps, 4, TQC, normalise=False, evaluate_every=20_000)
+
+
+RECIPES: dict[str, Recipe] = {
+    "CartPole-v1": _trpo(50_000, TRPO_CLASSIC),
+    "MountainCar-v0": _trpo(300_000, TRPO_CLASSIC),
+    "Acrobot-v1": _trpo(200_000, TRPO_CLASSIC),
+    "Hopper-v5": _trpo(300_000),
+    "Walker2d-v5": _trpo(2_000_000),
+    "HalfCheetah-v5": _trpo(3_000_000),
+    "Ant-v5": _trpo(5_000_000),
+    "Humanoid-v5": _tqc(1_000_000),
+}
+OTHERS = _trpo(1_000_000)
+"""Of any task without a recipe; actions of both kinds."""
+
 EVALUATION_EPISODES = 20
-RANDOM_EPISODES = 100
 
 
 def train_expert(
-    task: str, out: Path, timesteps: int | None = None, seed: int = 0, progress: bool = True
+    task: str,
+    out: Path,
+    timesteps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
 ) -> dict[str, Any]:
-    """Train TRPO on the task's own reward and keep the best evaluated policy in the folder ``out``.
+    """Train on the task's own reward and keep the best evaluated policy in the folder ``out``.
 
-    The policy is evaluated every 10,000 steps over 20 deterministic episodes: TRPO rises and then collapses, so the
-    last policy is often not the best. An interrupted training leaves the best so far.
+    The policy is evaluated regularly over 20 deterministic episodes: TRPO rises and then collapses, so the last policy
+    is often not the best. An interrupted training leaves the best so far, and goes on from its last evaluation, with
+    new noise and new episodes.
 
     Args:
         task: Gymnasium id, or module:id.
-        out: folder for ``policy.zip`` and ``expert.json``; made if missing, files in it are replaced.
-        timesteps: training steps; the task's default if None.
+        out: folder of the expert; made if missing, files in it are replaced.
+        timesteps: training steps; the recipe's if None.
         seed: seed of the network, its noise and the environments.
-        progress: show a progress bar.
+        resume: go on with the training in ``out``, which may now be given more timesteps.
+        progress: show a progress bar; without, one line per evaluation.
 
     Returns:
         The contents of ``expert.json``.
 
     Raises:
-        InputError: unknown task, timesteps below 1, or a folder that cannot be written.
+        InputError: unknown task, timesteps below 1, a folder that cannot be written, or no training of this task in it
+            to resume.
     """
-    import torch
-    from sb3_contrib import TRPO
-    from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
-
-    steps = TIMESTEPS.get(task, 1_000_000) if timesteps is None else timesteps
+    recipe = RECIPES.get(task, OTHERS)
+    steps = recipe.timesteps if timesteps is None else timesteps
     if steps < 1:
         raise InputError(f"--timesteps must be at least 1; got {steps}.")
-    settings = SETTINGS.get(task, MUJOCO)
     torch.set_num_threads(1)  # results differ between thread counts
     env = make_env(task)
     check_spaces(env.observation_space, env.action_space)
     env.close()
-    train_envs = _normalised_envs(task, settings["n_envs"], seed, settings["gamma"])
-    test_envs = _normalised_envs(task, EVALUATION_EPISODES, seed + 10_000, settings["gamma"], training=False)
+    last = _read_last(out, task, seed) if resume else Last(task, seed)
+    train_envs = _envs(task, recipe, recipe.n_envs, seed + last.steps)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "expert.json").unlink(missing_ok=True)
+        if not resume:
+            (out / "expert.json").unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write the expert's folder {str(out)!r}: {error.strerror}") from error
-    command = f"dyna-ail expert train --task {task} --timesteps {steps} --seed {seed} --out {shlex.quote(str(out))}"
-
-    class SaveBest(BaseCallback):
-        """Write the expert each time EvalCallback finds a new best."""
-
-        def _on_step(self) -> bool:
-            assert isinstance(self.parent, EvalCallback)
-            expert = {
-                "task": task,
-                "algorithm": "TRPO (sb3-contrib), VecNormalize, best of the evaluated policies",
-                "settings": settings,
-                "seed": seed,
-                "steps": steps,
-                "best_at": self.num_timesteps,
-                "evaluation_return": self.parent.best_mean_reward,
-                "versions": versions(),
-                "command": command,
-                "observation_mean": _statistics(train_envs).mean.tolist(),
-                "observation_variance": _statistics(train_envs).var.tolist(),
-            }
-            self.model.save(out / "policy.zip")
-            (out / "expert.json").write_text(json.dumps(expert, indent=1) + "\n")
-            return True
-
-    # EvalCallback counts its calls, one per n_envs steps; a short training is evaluated once, at its end
-    every = max(1, min(steps, EVALUATE_EVERY) // settings["n_envs"])
-    evaluate = EvalCallback(
-        test_envs, SaveBest(), n_eval_episodes=EVALUATION_EPISODES, eval_freq=every, verbose=0 if progress else 1
-    )
+    about = {
+        "task": task,
+        "algorithm": f"{recipe.algorithm} (sb3-contrib){', VecNormalize' if recipe.normalise else ''}, "
+        "best of the evaluated policies",
+        "settings": {"n_envs": recipe.n_envs, **recipe.settings},
+        "seed": seed,
+        "steps": steps,
+        "versions": versions(),
+        "command": f"dyna-ail expert train --task {task} --timesteps {steps} --seed {seed} "
+        f"--out {shlex.quote(str(out))}",
+    }
+    test_envs = _envs(task, recipe, EVALUATION_EPISODES, seed + 10_000, training=False)
     try:
-        model = TRPO("MlpPolicy", train_envs, seed=seed, device="cpu", **_trpo_settings(settings))
-        model.learn(steps, callback=evaluate, progress_bar=progress)
+        algorithm: type[BaseAlgorithm] = getattr(sb3_contrib, recipe.algorithm)
+        model = algorithm("MlpPolicy", train_envs, seed=seed + last.steps, device="cpu", **recipe.settings)
+        if resume:
+            _restore(model, out, last)
+        keeper = _Keeper(out, about, last, test_envs, min(steps, recipe.evaluate_every), not progress)
+        model.learn(max(0, steps - last.steps), keeper, progress_bar=progress, reset_num_timesteps=not resume)
     finally:
         train_envs.close()
         test_envs.close()
@@ -138,139 +175,133 @@ def train_expert(
     return expert
 
 
-def record_demonstrations(task: str, expert: Path, out: Path, episodes: int = 25, seed: int = 0) -> Demonstrations:
-    """Record full deterministic episodes of a trained expert and save them with their provenance.
+@dataclass
+class Last:
+    """Where a training stands; ``last.json``."""
 
-    Args:
-        task: Gymnasium id, or module:id.
-        expert: folder written by :func:`train_expert`.
-        out: the demonstration file (.npz) to write; an existing one is replaced.
-        episodes: number of trajectories.
-        seed: seed from which the episodes' reset seeds are drawn.
-
-    Returns:
-        What was saved.
-
-    Raises:
-        InputError: unknown task, an expert that is missing or of another task, or a file that cannot be written.
-    """
-    import torch
-
-    if episodes < 1:
-        raise InputError(f"--episodes must be at least 1; got {episodes}.")
-    torch.set_num_threads(1)
-    about, model, normaliser = _load_expert(task, expert)
-    env = make_env(task)
-    reset_seeds = _reset_seeds(seed, episodes)
-    trajectories = []
-    for reset_seed in reset_seeds:
-        obs, _ = env.reset(seed=reset_seed)
-        observations, actions, rewards, ended = [obs], [], [], False
-        while not ended:
-            action, _ = model.predict(normaliser.normalize_obs(obs), deterministic=True)
-            obs, reward, terminated, truncated, _ = env.step(action)
-            observations.append(obs)
-            actions.append(action)
-            rewards.append(reward)
-            ended = terminated or truncated
-        trajectories.append(
-            Trajectory(
-                obs=np.asarray(observations, dtype=np.float32),
-                action=np.asarray(actions),
-                reward=np.asarray(rewards, dtype=np.float32),
-                terminated=bool(terminated),
-            )
-        )
-    env.close()
-    returns = [round(trajectory.return_, 3) for trajectory in trajectories]
-    random_mean, _ = random_return(task)
-    metadata = {
-        "task": task,
-        "versions": versions(),
-        "expert": {key: about[key] for key in ("algorithm", "settings", "seed", "steps", "best_at")},
-        "seed": seed,
-        "reset_seeds": reset_seeds,
-        "returns": returns,
-        "expert_return": float(np.mean(returns)),
-        "random_return": random_mean,
-        "random_episodes": RANDOM_EPISODES,
-        "deterministic": True,
-        "command": f"{about['command']} && dyna-ail demos record --task {task} --expert {shlex.quote(str(expert))}"
-        f" --episodes {episodes} --seed {seed} --out {shlex.quote(str(out))}",
-    }
-    demonstrations = Demonstrations(tuple(trajectories), metadata)
-    demonstrations.save(out)
-    return demonstrations
+    task: str
+    seed: int
+    steps: int = 0
+    """Done so far."""
+    best: float = -np.inf
+    """Mean return of the best evaluation."""
+    seconds: float = 0.0
+    """Wall time so far."""
+    normaliser: dict[str, Any] = field(default_factory=dict)
+    """VecNormalize's running means, variances and counts, of observations and of returns."""
 
 
-def random_return(task: str, episodes: int = RANDOM_EPISODES, seed: int = 0) -> tuple[float, float]:
-    """Mean and standard deviation of the returns of uniformly random actions.
+class _Keeper(BaseCallback):
+    """Evaluates every so many steps, writes the expert if it is the best so far, and the training's state."""
 
-    Raises:
-        InputError: unknown task.
-    """
-    env = make_env(task)
-    env.action_space.seed(seed)
-    returns = []
-    for reset_seed in _reset_seeds(seed, episodes):
-        env.reset(seed=reset_seed)
-        total, ended = 0.0, False
-        while not ended:
-            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-            total += float(reward)
-            ended = terminated or truncated
-        returns.append(total)
-    env.close()
-    return round(float(np.mean(returns)), 3), round(float(np.std(returns)), 3)
+    def __init__(
+        self, out: Path, about: dict[str, Any], last: Last, test_envs: VecEnv, every: int, verbose: bool
+    ) -> None:
+        super().__init__(int(verbose))
+        self.out, self.about, self.last, self.test_envs, self.every = out, about, last, test_envs, every
+        self.since = time.monotonic() - last.seconds
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self.last.steps + self.every:
+            self._keep()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps > self.last.steps:
+            self._keep()
+
+    def _keep(self) -> None:
+        normaliser = self.model.get_vec_normalize_env()
+        if normaliser is not None:
+            sync_envs_normalization(normaliser, self.test_envs)
+        mean, _ = evaluate_policy(self.model, self.test_envs, EVALUATION_EPISODES)
+        assert isinstance(mean, float)
+        last = self.last
+        last.steps, last.seconds = self.num_timesteps, time.monotonic() - self.since
+        last.normaliser = {
+            name: {"mean": kept.mean.tolist(), "var": kept.var.tolist(), "count": kept.count}
+            for name, kept in _statistics(normaliser).items()
+        }
+        if mean > last.best:
+            last.best = mean
+            with replacing(self.out / "policy.pth") as file:
+                torch.save(acting(self.model.policy.state_dict()), file)
+            best = {**self.about, "best_at": last.steps, "minutes": last.seconds / 60, "evaluation_return": mean}
+            obs = last.normaliser.get("obs", {})
+            best |= {"observation_mean": obs.get("mean"), "observation_variance": obs.get("var")}
+            _write_json(best, self.out / "expert.json")
+        with replacing(self.out / "last.zip") as file:
+            self.model.save(cast("BufferedIOBase", file))
+        if isinstance(self.model, OffPolicyAlgorithm):
+            with replacing(self.out / "replay.npz") as file:
+                buffer = _buffer(self.model)
+                rows = {name: getattr(buffer, name)[: buffer.size()] for name in _REPLAY}
+                np.savez(file, pos=buffer.pos, full=buffer.full, **rows)
+        _write_json(asdict(last), self.out / "last.json")
+        if self.verbose:
+            minutes = last.seconds / 60
+            print(f"{last.steps:,} steps, {minutes:.1f} min: return {mean:,.1f}, best {last.best:,.1f}", flush=True)
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages on which an episode depends."""
-    return {name: version(name) for name in ("gymnasium", "mujoco", "numpy", "torch", "sb3-contrib")}
+def _write_json(values: dict[str, Any], path: Path) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 
-def _reset_seeds(seed: int, episodes: int) -> list[int]:
-    return [int(s) for s in np.random.SeedSequence(seed).generate_state(episodes)]
-
-
-def _normalised_envs(task: str, n_envs: int, seed: int, gamma: float, training: bool = True) -> VecNormalize:
-    from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    envs = make_vec_env(lambda: make_env(task), n_envs=n_envs, seed=seed)
-    return VecNormalize(envs, training=training, norm_reward=training, gamma=gamma)
-
-
-def _statistics(envs: VecNormalize) -> RunningMeanStd:
-    """Mean and variance by which the observations are normalised; SB3's annotation leaves this type out."""
-    return cast("RunningMeanStd", envs.obs_rms)
-
-
-def _load_expert(task: str, folder: Path) -> tuple[dict[str, Any], TRPO, VecNormalize]:
-    """Provenance, policy and observation normaliser of the expert in ``folder``. Runs no pickled code."""
-    from sb3_contrib import TRPO
-
+def _read_last(out: Path, task: str, seed: int) -> Last:
     try:
-        about = json.loads((folder / "expert.json").read_text())
-        if about["task"] == task:
-            settings = about["settings"]
-            envs = _normalised_envs(task, 1, seed=0, gamma=settings["gamma"], training=False)
-            statistics = _statistics(envs)
-            statistics.mean = np.asarray(about["observation_mean"])
-            statistics.var = np.asarray(about["observation_variance"])
-            model = TRPO("MlpPolicy", envs, device="cpu", **_trpo_settings(settings))
-            model.set_parameters(str(folder / "policy.zip"), device="cpu")  # reads only weights, unlike TRPO.load
-            return about, model, envs
-    except InputError:
-        raise
+        last = Last(**json.loads((out / "last.json").read_text()))
     except FileNotFoundError as error:
+        raise InputError(f"no training to resume in {str(out)!r}: start one without --resume.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"the training in {str(out)!r} cannot be resumed: last.json is damaged; {error}") from error
+    if (last.task, last.seed) != (task, seed):
         raise InputError(
-            f"no expert in {str(folder)!r} ({error.filename} is missing): make one with `dyna-ail expert train`."
-        ) from error
-    except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
-        raise InputError(f"the expert in {str(folder)!r} cannot be read: {error!r}") from error
-    raise InputError(f"the expert in {str(folder)!r} was trained on {about['task']}, not on {task}.")
+            f"{str(out)!r} holds a training of {last.task} with seed {last.seed}, not of {task} with {seed}."
+        )
+    return last
 
 
-def _trpo_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key != "n_envs"}
+_REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def _buffer(model: OffPolicyAlgorithm) -> ReplayBuffer:
+    assert model.replay_buffer is not None
+    return model.replay_buffer
+
+
+def _statistics(normaliser: VecNormalize | None) -> dict[str, RunningMeanStd]:
+    """The running statistics of observations and of returns; SB3's annotation leaves the first one's type out."""
+    if normaliser is None:
+        return {}
+    return {"obs": cast("RunningMeanStd", normaliser.obs_rms), "returns": normaliser.ret_rms}
+
+
+def _restore(model: BaseAlgorithm, out: Path, last: Last) -> None:
+    """Weights, optimisers, observation statistics and replay buffer. Runs no pickled code, unlike SB3's ``load``."""
+    try:
+        _, parameters, variables = load_from_zip_file(out / "last.zip", device="cpu", load_data=False)
+        model.set_parameters(parameters, device="cpu")
+        for name, value in (variables or {}).items():
+            getattr(model, name).data = value.data
+        for name, statistics in _statistics(model.get_vec_normalize_env()).items():
+            values = last.normaliser[name]
+            statistics.mean, statistics.var = np.asarray(values["mean"]), np.asarray(values["var"])
+            statistics.count = values["count"]
+        if isinstance(model, OffPolicyAlgorithm):
+            buffer = _buffer(model)
+            with np.load(out / "replay.npz", allow_pickle=False) as kept:
+                buffer.pos, buffer.full = int(kept["pos"]), bool(kept["full"])
+                for name in _REPLAY:
+                    rows = kept[name]
+                    getattr(buffer, name)[: len(rows)] = rows
+    except Exception as error:  # a damaged archive fails in torch, zipfile or numpy, each in its own way
+        raise InputError(f"the training in {str(out)!r} cannot be resumed: {error!r}") from error
+    model.num_timesteps = last.steps
+
+
+def _envs(task: str, recipe: Recipe, n_envs: int, seed: int, training: bool = True) -> VecEnv:
+    if not recipe.normalise:  # then the replay buffer takes the observations as they are: float32 halves it
+        return make_vec_env(lambda: DtypeObservation(make_env(task), np.float32), n_envs=n_envs, seed=seed)
+    envs = make_vec_env(lambda: make_env(task), n_envs=n_envs, seed=seed)
+    return VecNormalize(envs, training=training, norm_reward=training, gamma=recipe.settings["gamma"])

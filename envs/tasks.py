@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 BUNDLED = Path(__file__).parent / "bundled"
+"""Demonstrations (.npz) and for each of the eight tasks an expert's folder."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,8 @@ def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(task.id, **kwargs)
     except Exception as error:  # missing simulators and wrong versions raise anything
         raise InputError(f"cannot make the environment of task {id!r}: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages on which an episode depends."""
+    return {name: version(name) for name in ("gymnasium", "mujoco", "numpy", "torch", "sb3-contrib")}

@@ -1,0 +1,165 @@
+"""Recording episodes: deterministic demonstrations of a policy, and what random actions earn."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.envs.sb3_policy import Policy, actor, load_weights
+from dyna_ail.envs.tasks import BUNDLED, make_env, versions
+from dyna_ail.errors import InputError
+
+RANDOM_EPISODES = 100
+
+
+def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tuple[tuple[Trajectory, ...], list[int]]:
+    """Full episodes of a policy.
+
+    Args:
+        task: Gymnasium id, or module:id.
+        policy: gives the action for one observation [obs_dim].
+        episodes: how many.
+        seed: seed from which the episodes' reset seeds are drawn.
+
+    Returns:
+        The trajectories, and the seed of each one's reset.
+
+    Raises:
+        InputError: unknown task, fewer than one episode, or NaN or infinite values in an episode.
+    """
+    if episodes < 1:
+        raise InputError(f"--episodes must be at least 1; got {episodes}.")
+    env = make_env(task)
+    reset_seeds = _reset_seeds(seed, episodes)
+    trajectories = []
+    for reset_seed in reset_seeds:
+        obs, _ = env.reset(seed=reset_seed)
+        observations, actions, rewards, ended = [obs], [], [], False
+        while not ended:
+            action = policy(obs)
+            obs, reward, terminated, truncated, _ = env.step(action)
+            observations.append(obs)
+            actions.append(action)
+            rewards.append(reward)
+            ended = terminated or truncated
+        trajectories.append(
+            Trajectory(
+                obs=np.asarray(observations, dtype=np.float32),
+                action=np.asarray(actions),
+                reward=np.asarray(rewards, dtype=np.float32),
+                terminated=bool(terminated),
+            )
+        )
+    env.close()
+    return tuple(trajectories), reset_seeds
+
+
+def read_expert(task: str, folder: Path) -> tuple[dict[str, Any], Policy]:
+    """What is known about an expert (``expert.json``), and its deterministic policy. Runs no code from its files.
+
+    Args:
+        task: the task it must have been trained on.
+        folder: written by :func:`dyna_ail.envs.experts.train_expert`.
+
+    Raises:
+        InputError: a missing or damaged expert, or one of another task.
+    """
+    try:
+        about = json.loads((folder / "expert.json").read_text())
+        if about["task"] != task:
+            raise InputError(f"the expert in {str(folder)!r} was trained on {about['task']}, not on {task}.")
+        env = make_env(task)
+        weights = load_weights(folder / "policy.pth")
+        policy = actor(weights, None, env.observation_space, env.action_space)
+        env.close()
+        if about["observation_mean"] is None:
+            return about, policy
+        mean = np.asarray(about["observation_mean"])
+        scale = np.sqrt(np.asarray(about["observation_variance"]) + 1e-8)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(
+            f"no expert in {str(folder)!r} ({error.filename} is missing): make one with `dyna-ail expert train`."
+        ) from error
+    except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
+        raise InputError(f"the expert in {str(folder)!r} cannot be read: {error!r}") from error
+
+    def normalised(obs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return policy(np.clip((obs - mean) / scale, -10.0, 10.0).astype(np.float32))  # as VecNormalize does
+
+    return about, normalised
+
+
+def record_demonstrations(
+    task: str, expert: Path | None, out: Path, episodes: int = 25, seed: int = 0, thinned: int = 1
+) -> Demonstrations:
+    """Record full deterministic episodes of a trained expert and save them with their provenance.
+
+    Args:
+        task: Gymnasium id, or module:id.
+        expert: folder written by :func:`dyna_ail.envs.experts.train_expert`; the task's bundled one if None.
+        out: the demonstration file (.npz) to write; an existing one is replaced.
+        episodes: number of trajectories.
+        seed: seed from which the episodes' reset seeds are drawn.
+        thinned: keep every k-th pair of each episode; 1 keeps all.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        InputError: unknown task, an expert that is missing or of another task, or a file that cannot be written.
+    """
+    about, policy = read_expert(task, BUNDLED / task if expert is None else expert)
+    trajectories, reset_seeds = record_episodes(task, policy, episodes, seed)
+    returns = [round(trajectory.return_, 3) for trajectory in trajectories]
+    random_mean, _ = random_return(task)
+    given = "" if expert is None else f" --expert {shlex.quote(str(expert))}"
+    metadata = {
+        "task": task,
+        "versions": versions(),
+        "expert": {key: about[key] for key in ("algorithm", "settings", "seed", "steps", "best_at", "command")},
+        "seed": seed,
+        "reset_seeds": reset_seeds,
+        "returns": returns,
+        "expert_return": round(float(np.mean(returns)), 3),
+        "random_return": random_mean,
+        "random_episodes": RANDOM_EPISODES,
+        "deterministic": True,
+        "command": f"dyna-ail demos record --task {task}{given} --episodes {episodes} --thinned {thinned} --seed {seed}"
+        f" --out {shlex.quote(str(out))}",
+    }
+    demonstrations = Demonstrations(trajectories, metadata).thin(thinned, np.random.default_rng(seed))
+    demonstrations.save(out)
+    return demonstrations
+
+
+def random_return(task: str, episodes: int = RANDOM_EPISODES, seed: int = 0) -> tuple[float, float]:
+    """Mean and standard deviation of the returns of uniformly random actions.
+
+    Raises:
+        InputError: unknown task.
+    """
+    env = make_env(task)
+    env.action_space.seed(seed)
+    returns = []
+    for reset_seed in _reset_seeds(seed, episodes):
+        env.reset(seed=reset_seed)
+        total, ended = 0.0, False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            total += float(reward)
+            ended = terminated or truncated
+        returns.append(total)
+    env.close()
+    return round(float(np.mean(returns)), 3), round(float(np.std(returns)), 3)
+
+
+def _reset_seeds(seed: int, episodes: int) -> list[int]:
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(episodes)]
