@@ -18,7 +18,12 @@ UPPER = ("algorithm", "evaluation", "checkpoint", "record", "run", "sweep", "sta
 
 def _source_files() -> dict[str, Path]:
     """Module name -> file, of every module of the package; the links are skipped, their files are listed once."""
-    folders = {"dyna_ail": "dyna_ail", "dyna_ail.planners": "planners", "dyna_ail.envs": "envs"}
+    folders = {
+        "dyna_ail": "dyna_ail",
+        "dyna_ail.formats": "dyna_ail/formats",
+        "dyna_ail.planners": "planners",
+        "dyna_ail.envs": "envs",
+    }
     files = {}
     for package, folder in folders.items():
         for path in sorted((ROOT / folder).glob("*.py")):
@@ -120,6 +125,10 @@ def test_planners_and_envs_never_see_the_loop(module):
 def test_planners_cannot_reach_an_environment():
     for module in _members("dyna_ail.planners"):
         assert not [seen for seen in _reachable(module) if seen.startswith(("dyna_ail.envs", "dyna_ail.rollout"))]
+
+
+def test_the_reader_in_a_process_of_its_own_knows_nobody():
+    assert not WITH_TYPES["dyna_ail.formats.reader"]
 
 
 def test_nobody_imports_the_command_line():

@@ -23,7 +23,8 @@ def _run(*command: object, cwd: Path) -> str:
 
 
 def _expected_files() -> list[str]:
-    folders = {"dyna_ail": "dyna_ail", "dyna_ail/planners": "planners", "dyna_ail/envs": "envs"}
+    folders = {"dyna_ail": "dyna_ail", "dyna_ail/formats": "dyna_ail/formats"}
+    folders |= {"dyna_ail/planners": "planners", "dyna_ail/envs": "envs"}
     modules = [f"{package}/{p.name}" for package, folder in folders.items() for p in (ROOT / folder).glob("*.py")]
     data = [f"dyna_ail/envs/bundled/{p.name}" for p in (ROOT / "envs/bundled").glob("*.npz")]
     return sorted([*modules, *data, "dyna_ail/py.typed"])

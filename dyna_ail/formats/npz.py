@@ -1,0 +1,31 @@
+"""The package's own npz files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.formats.source import Format, Source, check_archive, provenance
+
+NAME = "npz"
+
+
+def _matches(source: Source) -> bool:
+    return source.is_zip and bool({"action.npy", "lengths.npy"} & source.members)
+
+
+def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations:
+    """A file written by ``Demonstrations.save``, as it is; where it came from stays in ``metadata["source"]``.
+
+    Raises:
+        InputError: damaged, too large, or not sound.
+    """
+    check_archive(source.path)
+    found = Demonstrations.load(source.path)
+    entry = provenance(source, NAME, source.path)
+    if "source" in found.metadata:
+        entry["source"] = found.metadata["source"]
+    return dataclasses.replace(found, metadata={"task": task, **found.metadata, "source": entry})
+
+
+FORMAT = Format(NAME, "a file written by `dyna-ail demos record` or `convert` (.npz)", _matches, _load)

@@ -1,0 +1,172 @@
+"""What every format shares: a look at what was given, bounds on what it may unpack to, and its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.errors import InputError
+
+ZIP, HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
+"""First bytes of a file."""
+
+LARGEST = 4 << 30
+"""Bytes that any source may unpack to."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user named, and what can be seen of it without reading it."""
+
+    given: str
+    """As the user wrote it."""
+    magic: bytes
+    """The first bytes of a file; empty for anything else."""
+    members: frozenset[str]
+    """Names in a folder (one ``/`` deep for its subfolder ``data``) or in a zip archive."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder; need not exist."""
+        return Path(self.given)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.path.is_dir()
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is a zip archive, such as an npz."""
+        return self.magic.startswith(ZIP)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format that demonstrations come in."""
+
+    name: str
+    """What it is called in messages and in metadata."""
+    expects: str
+    """What is recognised, for messages."""
+    matches: Callable[[Source], bool]
+    """Whether the source is of this format, or a damaged one of it."""
+    load: Callable[[Source, str, int, int], Demonstrations]
+    """Reads a source for a task, with the number of episodes and the seed for policies, which are rolled out.
+    Raises InputError."""
+
+
+def look(source: str | os.PathLike[str]) -> Source:
+    """What can be seen of a source from outside.
+
+    Raises:
+        InputError: it cannot be opened, or is a zip archive without a readable list of members.
+    """
+    given = os.fspath(source)
+    try:
+        path = Path(given)
+        if path.is_dir():
+            names = {entry.name for entry in path.iterdir()}
+            if "data" in names and (path / "data").is_dir():
+                names |= {f"data/{entry.name}" for entry in (path / "data").iterdir()}
+            return Source(given, b"", frozenset(names))
+        if not path.is_file():
+            return Source(given, b"", frozenset())
+        with path.open("rb") as file:
+            magic = file.read(8)
+        if not magic.startswith(ZIP):
+            return Source(given, magic, frozenset())
+        with zipfile.ZipFile(path) as archive:
+            return Source(given, magic, frozenset(archive.namelist()))
+    except OSError as error:
+        raise InputError(f"cannot open {given!r}: {error.strerror or error}.") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot open {given!r}: {error}.") from error
+    except Exception as error:  # zipfile fails on a damaged archive in many ways
+        raise InputError(f"{given!r} is a damaged zip archive: {one_line(error)}") from error
+
+
+def allowance(size: int) -> int:
+    """Bytes that a source of ``size`` bytes may unpack to: 200 times as many (64 MiB for a small one), at most 4 GiB.
+
+    Recorded floats hardly compress; what unpacks to more was made to fill the memory.
+    """
+    return min(LARGEST, max(64 << 20, 200 * size))
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a zip archive (an npz, a saved policy) that unpacks, or claims arrays, beyond its allowance.
+
+    Raises:
+        InputError: it does, or it is damaged.
+    """
+    try:
+        allowed = allowance(path.stat().st_size)
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > allowed:
+                raise InputError(f"{str(path)!r} unpacks to more than {allowed >> 20} MiB, too much for its size.")
+            for member in archive.infolist():
+                if member.filename.endswith(".npy") and _claimed(archive, member) > member.file_size:
+                    raise InputError(f"{str(path)!r} is damaged: {member.filename} claims more than it holds.")
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib, lzma and NumPy fail on damage in many ways
+        raise InputError(f"{str(path)!r} is damaged: {one_line(error)}") from error
+
+
+def _claimed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes that the header of an .npy member claims; 0 for pickled objects, which are refused when read."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return 0 if dtype.hasobject else math.prod(shape) * dtype.itemsize
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of at most 16 MiB.
+
+    Raises:
+        InputError: missing, too large, damaged, or something else than an object.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > 16 << 20:
+            raise InputError(f"{str(path)!r} must be a JSON file of at most 16 MiB.")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{str(path)!r} must hold a JSON object; got {type(values).__name__}.")
+    return values
+
+
+def provenance(source: Source, format: str, data: Path | None = None) -> dict[str, Any]:
+    """The entry ``source`` of the metadata; with the digest of ``data``, the file that holds it all, if there is one.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    entry = {"format": format, "path": source.given}
+    if data is not None:
+        try:
+            with data.open("rb") as file:
+                entry["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"cannot read {str(data)!r}: {error.strerror or error}.") from error
+    return entry
+
+
+def one_line(error: object) -> str:
+    """The first line of an error's text, at most 300 characters, ending in a full stop."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:300].rstrip(". ") + "."
