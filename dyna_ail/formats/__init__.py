@@ -11,7 +11,7 @@ from pathlib import Path
 from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.errors import InputError
 from dyna_ail.formats import d4rl, imitation, minari, npz, policies
-from dyna_ail.formats.source import Format, Source, look
+from dyna_ail.formats.source import Format, Source, look, printable
 
 FORMATS: tuple[Format, ...] = (
     npz.FORMAT,
@@ -83,7 +83,7 @@ def save(demonstrations: Demonstrations, target: str | os.PathLike[str], task: s
     if minari.is_id(name):
         return minari.save(demonstrations, name, task)
     raise InputError(
-        f"cannot tell the format of {name!r}: give a file that ends in .npz, or a Minari id, such as a/b-v0."
+        f"cannot tell the format of {name!r}: give a file that ends in .npz, or a Minari id, such as toys/demo-v0."
     )
 
 
@@ -114,4 +114,4 @@ def _what(source: Source) -> str:
 
 def _names(source: Source) -> str:
     names = sorted(source.members)
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"
+    return printable(", ".join(names[:8])) + (", ..." if len(names) > 8 else "") or "nothing"

@@ -16,7 +16,7 @@ from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.errors import InputError
 from dyna_ail.formats.episodes import Episode, Room, demonstrations_of, split
 from dyna_ail.formats.isolated import read_arrays
-from dyna_ail.formats.source import Format, Source, check_archive, one_line, provenance, read_json
+from dyna_ail.formats.source import Format, Source, check_archive, one_line, printable, provenance, read_json
 
 NAME = "imitation"
 
@@ -35,22 +35,22 @@ def _load_folder(source: Source, task: str, episodes: int, seed: int) -> Demonst
     Raises:
         InputError: pyarrow is missing, the folder is damaged or something else, or its data do not fit the task.
     """
-    files = _arrow_files(source.path)
+    files = _arrow_files(source)
     arrays = read_arrays("arrow", files, NAME, "imitation")
     lengths = arrays["obs_lengths"], arrays["acts_lengths"], arrays.get("rews_lengths")
     return _demonstrations(source, arrays, *lengths, task, files[0] if len(files) == 1 else None)
 
 
-def _arrow_files(folder: Path) -> list[Path]:
-    state = read_json(folder / "state.json")
+def _arrow_files(source: Source) -> list[Path]:
+    state = read_json(source.path / "state.json")
     try:
         names = [str(entry["filename"]) for entry in state["_data_files"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{str(folder / 'state.json')!r} must list the folder's _data_files.") from error
-    paths = [folder / name for name in names if Path(name).name == name]  # nothing outside the folder
-    if not paths or len(paths) < len(names) or not all(path.is_file() for path in paths):
-        raise InputError(f"{str(folder)!r} must hold the files that its state.json lists; got {', '.join(names[:5])}.")
-    return paths
+        raise InputError(f"{source.given!r} must list its _data_files in state.json.") from error
+    if not names or not source.members.issuperset(names):  # nothing outside the folder
+        listed = printable(", ".join(names[:5])) or "none"
+        raise InputError(f"{source.given!r} must hold the files that its state.json lists: {listed}.")
+    return [source.path / name for name in names]
 
 
 def _load_npz(source: Source, task: str, episodes: int, seed: int) -> Demonstrations:
@@ -118,4 +118,4 @@ def _demonstrations(
 
 
 FOLDER = Format(NAME, "a folder of trajectories saved by imitation", _is_folder, _load_folder)
-NPZ = Format(NAME, "an npz of its older versions", _is_npz, _load_npz)
+NPZ = Format(NAME, "an npz saved by older versions of imitation", _is_npz, _load_npz)

@@ -1,9 +1,8 @@
 """Reads the arrays of HDF5 and Arrow files in a process of its own: ``python reader.py KIND LIMIT PATH [PATH ...]``.
 
-Started by ``isolated.py``, because a damaged file can make libhdf5 loop for ever or crash, and a small one can unpack
-to anything. The arrays leave as an npz on stdout, a refusal as one line on stderr with status 3. Only numeric arrays
-with known names are read: never attributes, texts, links to other files or pickles. Imports nothing of the project, to
-start fast.
+Started by ``isolated.py``, which says why. The arrays leave as an npz on stdout, a refusal as one line on stderr with
+status 3. Only numeric arrays with known names are read: never attributes, texts, links to other files or pickles.
+Imports nothing of the project, to start fast.
 """
 
 from __future__ import annotations
@@ -212,11 +211,11 @@ READERS = {"hdf5": read_hdf5, "arrow": read_arrow}
 
 
 def bound_memory(limit: int) -> None:
-    """Let this process map its libraries and three times ``limit`` bytes, and write no core file when it crashes."""
+    """Let this process map 1 GiB for its libraries and three times ``limit``, and write no core file if it crashes."""
     with contextlib.suppress(ImportError):  # Windows has no such bound
         import resource
 
-        bound = (2 << 30) + 3 * limit
+        bound = (1 << 30) + 3 * limit
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -234,7 +233,7 @@ def answer(kind: str, limit: int, paths: Sequence[str]) -> int:
     except MemoryError:
         message = "it needs more memory than a file of this size may."
     except Exception as error:  # h5py and Arrow fail on a damaged file in many ways
-        message = f"{type(error).__name__}: {error}"
+        message = f"it is damaged ({type(error).__name__}: {error}); get it anew."
     else:
         np.savez(sys.stdout.buffer, **arrays)  # type: ignore[arg-type]
         return 0

@@ -169,4 +169,9 @@ def provenance(source: Source, format: str, data: Path | None = None) -> dict[st
 def one_line(error: object) -> str:
     """The first line of an error's text, at most 300 characters, ending in a full stop."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(". ") + "."
+    return printable(lines[0][:300].rstrip(". ") + ".")
+
+
+def printable(text: str) -> str:
+    """A text from a file, safe to print: with question marks for what would control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
