@@ -474,7 +474,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "Minari of two widths": (
         changed(lambda file: replace(file, "episode_1/observations", np.zeros((10, 3)))),
         "CartPole-v1",
-        r"float32 rows of shape \(4,\) in episode 0 and float64 rows of shape \(3,\) in episode 1",
+        r"float32 rows of shape \(4,\) in episode 0 and float32 rows of shape \(3,\) in episode 1",
     ),
     "Minari with a link": (changed(external), "CartPole-v1", "observations is a link"),
     "imitation without acts": (imitation_folder(C, acts=None), "CartPole-v1", "missing from it: acts"),
