@@ -438,7 +438,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         BOX,
         "are int64, Pendulum-v1 has 1 real",
     ),
-    "float actions for Discrete": (d4rl(C, actions=np.zeros(N)), "CartPole-v1", "are float64 .* 2 discrete ones"),
+    "float actions for Discrete": (d4rl(C, actions=np.zeros(N)), "CartPole-v1", "are float.* 2 discrete ones"),
     "one-hot actions": (
         d4rl(C, actions=np.eye(2)[np.zeros(N, int)]),
         "CartPole-v1",
