@@ -1,4 +1,4 @@
-"""The command line: ``dyna-ail train``, ``evaluate``, ``plot``, ``expert train``, ``demos record`` and ``demos info``.
+"""The command line: one class a command, from ``dyna-ail train`` to ``dyna-ail demos info``.
 
 On top of everything, and imported by nobody. Torch, Gymnasium and matplotlib are loaded by the commands that need them,
 so that ``--help`` answers at once.
@@ -20,6 +20,10 @@ from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
 from dyna_ail.errors import InputError, NonFiniteError
 
+Source = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="DEMOS", help="A file, a folder, a policy or the id of a Minari dataset."),
+]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
 
@@ -99,6 +103,22 @@ class Plot:
 
 
 @dataclass
+class Table:
+    """Print a Markdown table of runs: interactions to held 90% of the expert, final scores, minutes."""
+
+    runs: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
+    ]
+    """Folders of runs."""
+
+    def run(self) -> None:
+        """Print it."""
+        from dyna_ail.tables import scores
+
+        print(scores(self.runs))
+
+
+@dataclass
 class ExpertTrain:
     """Train an expert on the task's own reward, with the recipe of the task; the best evaluated policy is kept."""
 
@@ -159,30 +179,93 @@ class DemosRecord:
         out = self.out or _expert_folder(self.task).with_name(f"demos-{_file_name(self.task)}.npz")
         _refuse_existing(out, self.force)
         record_demonstrations(self.task, self.expert, out, self.episodes, self.seed, self.thinned)
-        DemosInfo(out).run()
+        DemosInfo(str(out)).run()
+
+
+@dataclass
+class DemosConvert:
+    """Write demonstrations of any format that is understood as an npz file or a Minari dataset."""
+
+    source: Source
+    target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
+    """A path that ends in .npz, or a Minari id, [namespace/]name-vN."""
+    task: str
+    """Gymnasium id, or module:id to import the module first."""
+    thinned: int = 1
+    """Keep every k-th pair of each episode, from an offset drawn with the seed; 1 keeps all."""
+    episodes: int = 25
+    """Episodes to record, if the source is a policy."""
+    seed: int = 0
+    """Seed of those episodes and of --thinned."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Overwrite a file."""
+
+    def run(self) -> None:
+        """Convert, and print what was written."""
+        import numpy as np
+
+        from dyna_ail import formats
+
+        _at_least("--episodes", self.episodes, 1)
+        _check_seed(self.seed)
+        _refuse_existing(Path(self.target), self.force)
+        found = formats.load(self.source, self.task, self.episodes, self.seed)
+        found = found.thin(self.thinned, np.random.default_rng(self.seed))
+        print(f"{len(found.trajectories)} trajectories in {formats.save(found, self.target, self.task)}")
+
+
+@dataclass
+class DemosCheck:
+    """Tell whether demonstrations and a task fit, before any training, and how to mend what does not."""
+
+    source: Source
+    task: str
+    """Gymnasium id, or module:id to import the module first."""
+
+    def run(self) -> None:
+        """Print what was found.
+
+        Raises:
+            InputError: something with which training would fail or mislead.
+        """
+        from dyna_ail import formats
+        from dyna_ail.checks import check_demonstrations, report
+        from dyna_ail.envs.tasks import get_task
+
+        trajectories = get_task(self.task).defaults.get("trajectories", Config.trajectories)
+        assert isinstance(trajectories, int)
+        findings = check_demonstrations(formats.load(self.source, self.task, trajectories, seed=0), self.task)
+        print(report(findings))
+        if any(finding.level == "error" for finding in findings):
+            raise InputError(f"{self.source} and {self.task} do not fit.")
 
 
 @dataclass
 class DemosInfo:
-    """Print what a demonstration file holds and where it comes from."""
+    """Print what demonstrations hold and where they come from."""
 
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
-    """The .npz file."""
+    source: Source
+    task: str | None = None
+    """Gymnasium id, or module:id; needed unless the source is an npz file of this package."""
 
     def run(self) -> None:
         """Print it."""
         import json
 
+        from dyna_ail import formats
         from dyna_ail.demonstrations import Demonstrations
 
-        found = Demonstrations.load(self.file)
-        returns = found.returns
+        if self.task is None:
+            found = Demonstrations.load(self.source)
+        else:
+            found = formats.load(self.source, self.task, episodes=1, seed=0)
         lengths = [trajectory.length for trajectory in found.trajectories]
+        unit = "steps" if found.thinned == 1 else f"pairs, one in {found.thinned} of the episode's"
         first = found.trajectories[0]
         actions = "discrete" if first.action.ndim == 1 else f"{first.action.shape[1]} numbers"
-        print(f"file          {self.file}")
-        unit = "steps" if found.thinned == 1 else f"pairs, one in {found.thinned} of the episode's"
+        print(f"source        {self.source}")
         print(f"trajectories  {len(lengths)}, of {min(lengths)} to {max(lengths)} {unit}, {sum(lengths)} pairs in all")
+        returns = found.returns
         print(f"returns       {returns.mean():,.1f} ± {returns.std():,.1f}, from {returns.min():,.1f}", end="")
         print(f" to {returns.max():,.1f}")
         print(f"observations  {first.obs.shape[1]} numbers")
@@ -192,12 +275,16 @@ class DemosInfo:
                 print(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}")
 
 
-COMMANDS = {
+Command = Train | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
     "plot": Plot,
+    "table": Table,
     "expert train": ExpertTrain,
     "demos record": DemosRecord,
+    "demos convert": DemosConvert,
+    "demos check": DemosCheck,
     "demos info": DemosInfo,
 }
 
@@ -242,7 +329,7 @@ def _run(arguments: list[str]) -> int:
         asked = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), arguments[:2])) or arguments[0]
         raise InputError(f"unknown command {asked!r}: {nearest(asked, COMMANDS)}")
     name, rest = " ".join(arguments[:words]), arguments[words:]
-    command: Train | Evaluate | Plot | ExpertTrain | DemosRecord | DemosInfo = tyro.cli(
+    command: Command = tyro.cli(
         COMMANDS[name],
         prog=f"dyna-ail {name}",
         args=rest,

@@ -172,7 +172,9 @@ class Config:
     seed: int = 0
     """Seed of everything: the choice of demonstrations, networks, noise, environment."""
     demos: str | None = None
-    """Demonstration file (.npz); by default the one bundled for the task."""
+    """Demonstrations: an .npz of this package or of imitation, an HDF5 file of D4RL, a folder of imitation, a Minari
+    dataset (id or path), or a policy (.zip of Stable-Baselines3, expert's folder), of which --trajectories episodes are
+    recorded; by default the file bundled for the task."""
     trajectories: int = 4
     """Demonstrations to use, drawn with the seed."""
     every: int = 20

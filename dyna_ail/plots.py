@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyna_ail.config import Config, to_dict
+from dyna_ail.config import Config
 from dyna_ail.errors import InputError
-from dyna_ail.record import Record, read
+from dyna_ail.groups import by_setting, by_task
+from dyna_ail.record import Record
 from dyna_ail.statistics import align, bootstrap_interval, interquartile_mean
 
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     """
     if out.suffix not in (".png", ".pdf") or out.is_dir():
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
-    runs = list({path.resolve(): path for path in runs}.values())  # a run given twice is one seed
-    if not runs:
-        raise InputError("no run to plot: give the folder of at least one, such as results/runs/NAME.")
-    records = [read(path) for path in runs]
-    tasks: dict[str, list[Record]] = {}
-    for record in records:
-        tasks.setdefault(record.config.task, []).append(record)
+    tasks = by_task(runs)
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -57,7 +51,8 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     for axes, same_task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.values(), strict=True):
         _panel(axes, same_task)
 
-    files = [out.with_suffix(".png"), out.with_suffix(".pdf")] if len(runs) > 1 else [out]
+    several = sum(len(records) for records in tasks.values()) > 1
+    files = [out.with_suffix(".png"), out.with_suffix(".pdf")] if several else [out]
     for file in files:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,38 +62,9 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     return files
 
 
-def settings(configs: Sequence[Config]) -> list[str]:
-    """A label for each configuration: equal for those that differ in their seed alone.
-
-    The label is the preset, followed by the values in which settings of that preset differ, such as
-    ``dyna-ail, planner.horizon=5``.
-    """
-    flat = [{k: v for k, v in _flatten(to_dict(config)).items() if k != "seed"} for config in configs]
-    labels = []
-    for config, values in zip(configs, flat, strict=True):
-        rivals = [other for rival, other in zip(configs, flat, strict=True) if rival.preset == config.preset]
-        differing = [key for key in values if any(other[key] != values[key] for other in rivals)]
-        shown = [f"{key}={_short(values[key])}" for key in differing]
-        labels.append(", ".join([config.preset, *shown]))
-    return labels
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
 def _panel(axes: Axes, records: Sequence[Record]) -> None:
     """Draw the runs of one task."""
-    groups: dict[str, list[Record]] = {}
-    for record, label in zip(records, settings([record.config for record in records]), strict=True):
-        groups.setdefault(label, []).append(record)
+    groups = by_setting(records)
     end = max(record.progress["interactions"][-1] for record in records)
     for index, (label, group) in enumerate(groups.items()):
         style = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyna_ail import record
+from dyna_ail import formats, record
 from dyna_ail.config import Config
 from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.errors import InputError, NonFiniteError
@@ -60,12 +60,14 @@ def train(
 
     torch.set_num_threads(1)
     task = get_task(config.task)
-    path = demonstration_file(config, task)
-    demonstrations = Demonstrations.load(path)
+    source = demonstration_source(config, task)
+    demonstrations = formats.load(source, config.task, config.trajectories, config.seed)
     env = make_env(config.task)
     learner = DynaAIL(env, demonstrations, config)
     references = _references(task, demonstrations)
-    provenance = {**demonstrations.metadata, "file": config.demos or path.name, "sha256": record.sha256(path)}
+    provenance = {**demonstrations.metadata, "file": config.demos or source.name}
+    if source.is_file():
+        provenance["sha256"] = record.sha256(source)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
 
@@ -88,8 +90,8 @@ def train(
     return folder
 
 
-def demonstration_file(config: Config, task: Task) -> Path:
-    """The file to imitate: ``config.demos``, or the one bundled for the task.
+def demonstration_source(config: Config, task: Task) -> Path:
+    """What to imitate: ``config.demos``, or the file bundled for the task.
 
     Raises:
         InputError: none is named and none is bundled.
@@ -98,9 +100,8 @@ def demonstration_file(config: Config, task: Task) -> Path:
         return Path(config.demos)
     if task.demos is None:
         raise InputError(
-            f"no demonstrations are bundled for {config.task}; give a file with --demos PATH, or make one: "
-            f"`dyna-ail expert train --task {config.task} --out EXPERT`, then "
-            f"`dyna-ail demos record --task {config.task} --expert EXPERT --out demos.npz`."
+            f"no demonstrations are bundled for {config.task}; give some with --demos: a file, a folder, a policy of "
+            "Stable-Baselines3 or the id of a Minari dataset."
         )
     return task.demos
 

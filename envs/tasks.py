@@ -57,10 +57,10 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", CARTPOLE),
         # These two end on success: a reward of -log D, always positive, would pay for never arriving.
-        Task("MountainCar-v0", -200.0, defaults={"trajectories": 1, "cost": "airl"}),
-        Task("Acrobot-v1", -499.82, defaults={"trajectories": 1, "cost": "airl"}),
+        Task("MountainCar-v0", -200.0, -102.5, BUNDLED / "mountaincar-v0.npz", {"trajectories": 1, "cost": "airl"}),
+        Task("Acrobot-v1", -499.82, -80.2, BUNDLED / "acrobot-v1.npz", {"trajectories": 1, "cost": "airl"}),
         Task("Hopper-v5", 18.407, 3631.367, BUNDLED / "hopper-v5.npz"),
-        Task("Walker2d-v5", 1.66),
+        Task("Walker2d-v5", 1.66, 6299.37, BUNDLED / "walker2d-v5.npz"),
         Task("HalfCheetah-v5", -279.376),
         Task("Ant-v5", -53.71),
         Task("Humanoid-v5", 111.161),

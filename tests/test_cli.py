@@ -385,7 +385,7 @@ def test_bad_run_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     for name in ("evaluate", "plot"):
         refused(capsys, [name, str(tmp_path / "missing")], "missing is not a folder")
         refused(capsys, [name, str(tmp_path)], "is not the folder of a run")
-    refused(capsys, ["plot"], "no run to plot")
+    refused(capsys, ["plot"], "no run given")
     refused(capsys, ["evaluate", str(run), "--episodes", "0"], "--episodes must be at least 1; got 0")
     refused(capsys, ["evaluate", str(run), "--seed", "-1"], "--seed must be at least 0 and below .*; got -1")
 

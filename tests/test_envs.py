@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 
 from dyna_ail.config import make_config
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.envs.experts import random_return, record_demonstrations, train_expert, versions
-from dyna_ail.envs.tasks import TASKS, get_task, make_env
+from dyna_ail.envs import experts
+from dyna_ail.envs.experts import train_expert
+from dyna_ail.envs.recording import random_return, read_expert, record_demonstrations, record_episodes
+from dyna_ail.envs.tasks import BUNDLED, TASKS, get_task, make_env, versions
 from dyna_ail.errors import InputError
 
 
@@ -88,6 +91,8 @@ def test_registry_imports_no_torch() -> None:
 @pytest.mark.parametrize("id", [task.id for task in TASKS.values() if task.demos is not None])
 def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
     demos = Demonstrations.load(TASKS[id].demos or "")
+    if demos.thinned > 1:
+        pytest.skip("thinned trajectories cannot be stepped through")
     recorded_with = demos.metadata["versions"]
     if any(recorded_with[name] != versions()[name] for name in ("gymnasium", "mujoco")):
         pytest.skip(f"recorded with {recorded_with}")
@@ -130,9 +135,12 @@ def test_train_and_record(tmp_path: Path) -> None:
     loaded = Demonstrations.load(tmp_path / "a.npz")
     assert loaded.metadata == recorded[0].metadata
     assert loaded.metadata["expert"]["steps"] == 2048
+    assert loaded.metadata["expert"]["command"] == (
+        f"dyna-ail expert train --task CartPole-v1 --timesteps 2048 --seed 0 --out {tmp_path / 'expert'}"
+    )
     assert loaded.metadata["command"] == (
-        f"dyna-ail expert train --task CartPole-v1 --timesteps 2048 --seed 0 --out {tmp_path / 'expert'} && dyna-ail "
-        f"demos record --task CartPole-v1 --expert {tmp_path / 'expert'} --episodes 3 --seed 5 --out {tmp_path}/a.npz"
+        f"dyna-ail demos record --task CartPole-v1 --expert {tmp_path / 'expert'} --episodes 3 --thinned 1 --seed 5 "
+        f"--out {tmp_path}/a.npz"
     )
     for ours, theirs in zip(recorded[0].trajectories, recorded[1].trajectories, strict=True):
         np.testing.assert_array_equal(ours.obs, theirs.obs)
@@ -144,13 +152,64 @@ def test_train_and_record(tmp_path: Path) -> None:
         record_demonstrations("CartPole-v1", tmp_path / "absent", tmp_path / "c.npz")
     with pytest.raises(InputError, match="--episodes must be at least 1; got 0"):
         record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz", episodes=0)
-    (tmp_path / "expert" / "policy.zip").write_bytes(b"PK no more")
+    (tmp_path / "expert" / "policy.pth").write_bytes(b"PK no more")
     with pytest.raises(InputError, match="cannot be read"):
         record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz")
-    (tmp_path / "expert" / "policy.zip").unlink()
+    (tmp_path / "expert" / "policy.pth").unlink()
     with pytest.raises(InputError, match="no expert in .*policy.* is missing"):
         record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz")
     assert not (tmp_path / "c.npz").exists()
+
+
+@pytest.mark.parametrize("task", ["Hopper-v5", "Pendulum-v1"])
+def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRPO with its running statistics and TQC with its replay buffer: both keep what they had."""
+    small = {"learning_starts": 100, "buffer_size": 2000, "policy_kwargs": {"net_arch": [8]}, "batch_size": 8}
+    settings = experts.TRPO if task == "Hopper-v5" else {**experts.TQC, **small}
+    kind = experts._trpo if task == "Hopper-v5" else experts._tqc
+    recipe = dataclasses.replace(kind(4096), settings=settings, evaluate_every=2048)
+    monkeypatch.setitem(experts.RECIPES, task, recipe)
+    monkeypatch.setattr(experts, "EVALUATION_EPISODES", 2)
+    out = tmp_path / "expert"
+    train_expert(task, out, timesteps=2048, progress=False)
+    first = json.loads((out / "last.json").read_text())
+    best = (out / "policy.pth").read_bytes()
+    monkeypatch.setattr(experts, "evaluate_policy", lambda *_: (-1e9, 0.0))  # nothing beats the best so far
+    train_expert(task, out, resume=True, progress=False)
+    last = json.loads((out / "last.json").read_text())
+    assert (first["steps"], last["steps"]) == (2048, 4096)
+    assert last["best"] == first["best"] > -1e9 and (out / "policy.pth").read_bytes() == best
+    assert last["seconds"] > first["seconds"]
+    if task == "Hopper-v5":
+        assert last["normaliser"]["obs"]["count"] == pytest.approx(first["normaliser"]["obs"]["count"] + 2050, abs=5)
+    else:
+        with np.load(out / "replay.npz") as replay:
+            assert replay["observations"].shape == (500, 4, 3)  # 2,000, all filled, in 4 environments
+    with pytest.raises(InputError, match="holds a training of .* with seed 0, not of .* with 1"):
+        train_expert(task, out, seed=1, resume=True)
+    (out / "last.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match="cannot be resumed"):
+        train_expert(task, out, timesteps=9999, resume=True)
+    (out / "last.json").write_text("{")
+    with pytest.raises(InputError, match="last.json is damaged"):
+        train_expert(task, out, resume=True)
+    with pytest.raises(InputError, match="no training to resume"):
+        train_expert(task, tmp_path / "absent", resume=True)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if (BUNDLED / task).exists()])
+def test_a_bundled_expert_repeats_the_bundled_demonstrations(task: str) -> None:
+    demos = Demonstrations.load(TASKS[task].demos or "")
+    if any(demos.metadata["versions"][name] != versions()[name] for name in ("gymnasium", "mujoco", "torch")):
+        pytest.skip(f"recorded with {demos.metadata['versions']}")
+    about, policy = read_expert(task, BUNDLED / task)
+    assert demos.metadata["expert"]["best_at"] == about["best_at"]
+    (trajectory,), (reset_seed,) = record_episodes(task, policy, 1, demos.metadata["seed"])
+    assert reset_seed == demos.metadata["reset_seeds"][0]
+    assert trajectory.return_ == pytest.approx(demos.returns[0], rel=1e-3)
+    if demos.thinned == 1:
+        half = trajectory.length // 2  # another machine's last bits grow
+        np.testing.assert_allclose(trajectory.action[:half], demos.trajectories[0].action[:half], atol=1e-4)
 
 
 def test_train_refuses(tmp_path: Path) -> None:

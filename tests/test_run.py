@@ -21,7 +21,7 @@ from dyna_ail.envs.tasks import Task
 from dyna_ail.errors import InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
 from dyna_ail.record import read
-from dyna_ail.run import Journal, demonstration_file, load_policy, summary, train
+from dyna_ail.run import Journal, demonstration_source, load_policy, summary, train
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +132,9 @@ def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_task_without_demonstrations_says_how_to_make_some():
-    with pytest.raises(InputError, match="dyna-ail demos record --task Acrobot-v1"):
-        demonstration_file(Config(task="Acrobot-v1"), Task("Acrobot-v1"))
+def test_task_without_demonstrations_says_what_to_give():
+    with pytest.raises(InputError, match="no demonstrations are bundled for Pendulum-v1; give some with --demos"):
+        demonstration_source(Config(task="Pendulum-v1"), Task("Pendulum-v1"))
 
 
 def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
