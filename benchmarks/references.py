@@ -12,19 +12,17 @@ import sys
 import numpy as np
 
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.envs.recording import random_return, read_expert, record_episodes
+from dyna_ail.envs.recording import REFERENCE_EPISODES, random_return, read_expert, record_episodes
 from dyna_ail.envs.tasks import BUNDLED, TASKS
-
-EPISODES = 100
 
 
 def row(task: str) -> str:
     """One line of the table."""
     about, policy = read_expert(task, BUNDLED / task)
-    trajectories, _ = record_episodes(task, policy, EPISODES, seed=0)
+    trajectories, _ = record_episodes(task, policy, REFERENCE_EPISODES, seed=0)
     returns = np.array([trajectory.return_ for trajectory in trajectories])
     steps = np.array([trajectory.length for trajectory in trajectories])
-    random_mean, random_std = random_return(task, EPISODES)
+    random_mean, random_std = random_return(task, REFERENCE_EPISODES)
     demos = TASKS[task].demos
     held = "none"
     if demos is not None:

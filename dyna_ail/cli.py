@@ -18,7 +18,7 @@ import tyro
 
 from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
-from dyna_ail.errors import InputError, NonFiniteError
+from dyna_ail.errors import InputError, NonFiniteError, printable
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -272,11 +272,11 @@ class DemosInfo:
         print(f"actions       {actions}")
         for key, value in found.metadata.items():
             if key not in ("returns", "reset_seeds"):
-                print(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}")
+                print(printable(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}"))
 
 
 Command = Train | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
-COMMANDS: dict[str, type[Command]] = {
+COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "plot": Plot,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.errors import InputError
-from dyna_ail.files import replacing
+from dyna_ail.errors import InputError, one_line
+from dyna_ail.files import check_archive, replacing
 from dyna_ail.spaces import action_dim, check_spaces, encode_actions
 
 if TYPE_CHECKING:
@@ -126,8 +124,8 @@ class Demonstrations:
     trajectories: tuple[Trajectory, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     """Any JSON values. ``dyna-ail demos record`` writes task, versions, expert (algorithm, settings, seed, steps,
-    best_at, command), seed, reset_seeds, returns, expert_return, random_return, random_episodes, deterministic and
-    command."""
+    best_at, command), seed, reset_seeds, returns, expert_return, expert_episodes, random_return, random_episodes,
+    deterministic and command."""
     thinned: int = 1
     """k if only every k-th pair of each episode is held; 1 if the trajectories are whole."""
 
@@ -165,9 +163,10 @@ class Demonstrations:
             arrays = _read(Path(path))
         except FileNotFoundError as error:
             raise InputError(f"no demonstrations at {name!r}: record some with `dyna-ail demos record`.") from error
-        except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # zipfile, zlib, lzma and NumPy fail on damage in many ways
             raise InputError(
-                f"cannot read demonstrations {name!r}: expected a whole .npz file without pickled objects; {error}"
+                f"cannot read demonstrations {name!r}: expected a whole .npz file without pickled objects; "
+                + one_line(error)
             ) from error
         try:
             thinned = _parse_thinned(arrays["thinned"])
@@ -309,6 +308,7 @@ def _every(trajectory: Trajectory, every: int, rng: np.random.Generator) -> Traj
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of the file, each with its expected name."""
     with path.open("rb") as file:
+        check_archive(path)
         npz = np.load(file, allow_pickle=False)
         if not isinstance(npz, np.lib.npyio.NpzFile):
             raise ValueError("this is a single array.")

@@ -1,4 +1,4 @@
-"""The two ways in which a run can stop with a message instead of a traceback."""
+"""The two ways in which a run can stop with a message instead of a traceback, and how messages quote others."""
 
 
 class InputError(ValueError):
@@ -13,3 +13,14 @@ class NonFiniteError(ArithmeticError):
 
     The command line prints it and exits with code 1; what the run has written so far stays on disk.
     """
+
+
+def one_line(error: object) -> str:
+    """The first line of an error's text, at most 300 characters, ending in a full stop."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return printable(lines[0][:300].rstrip(". ") + ".")
+
+
+def printable(text: str) -> str:
+    """A text from a file, safe to print: with question marks for what would control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from dyna_ail.demonstrations import Demonstrations, Trajectory
 from dyna_ail.envs.sb3_policy import Policy, actor, load_weights
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
 
-RANDOM_EPISODES = 100
+REFERENCE_EPISODES = 100
+"""Episodes from which the random policy's and the expert's returns, scores 0 and 1, are measured."""
 
 
 def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tuple[tuple[Trajectory, ...], list[int]]:
@@ -80,8 +81,13 @@ def read_expert(task: str, folder: Path) -> tuple[dict[str, Any], Policy]:
         env.close()
         if about["observation_mean"] is None:
             return about, policy
-        mean = np.asarray(about["observation_mean"])
-        scale = np.sqrt(np.asarray(about["observation_variance"]) + 1e-8)
+        mean, variance = (np.asarray(about[f"observation_{name}"], dtype=np.float64) for name in ("mean", "variance"))
+        if mean.shape != env.observation_space.shape or variance.shape != mean.shape:
+            raise InputError(
+                f"the expert in {str(folder)!r} cannot be used: observation_mean and observation_variance must hold "
+                f"{env.observation_space.shape} numbers; got {mean.shape} and {variance.shape}."
+            )
+        scale = np.sqrt(variance + 1e-8)
     except InputError:
         raise
     except FileNotFoundError as error:
@@ -89,7 +95,7 @@ def read_expert(task: str, folder: Path) -> tuple[dict[str, Any], Policy]:
             f"no expert in {str(folder)!r} ({error.filename} is missing): make one with `dyna-ail expert train`."
         ) from error
     except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
-        raise InputError(f"the expert in {str(folder)!r} cannot be read: {error!r}") from error
+        raise InputError(f"the expert in {str(folder)!r} cannot be read: {one_line(error)}") from error
 
     def normalised(obs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return policy(np.clip((obs - mean) / scale, -10.0, 10.0).astype(np.float32))  # as VecNormalize does
@@ -101,6 +107,8 @@ def record_demonstrations(
     task: str, expert: Path | None, out: Path, episodes: int = 25, seed: int = 0, thinned: int = 1
 ) -> Demonstrations:
     """Record full deterministic episodes of a trained expert and save them with their provenance.
+
+    100 episodes are played (or more, if more are to be kept): their mean return is the expert's reference.
 
     Args:
         task: Gymnasium id, or module:id.
@@ -117,8 +125,10 @@ def record_demonstrations(
         InputError: unknown task, an expert that is missing or of another task, or a file that cannot be written.
     """
     about, policy = read_expert(task, BUNDLED / task if expert is None else expert)
-    trajectories, reset_seeds = record_episodes(task, policy, episodes, seed)
-    returns = [round(trajectory.return_, 3) for trajectory in trajectories]
+    if episodes < 1:
+        raise InputError(f"--episodes must be at least 1; got {episodes}.")
+    played, reset_seeds = record_episodes(task, policy, max(episodes, REFERENCE_EPISODES), seed)
+    returns = [round(trajectory.return_, 3) for trajectory in played]
     random_mean, _ = random_return(task)
     given = "" if expert is None else f" --expert {shlex.quote(str(expert))}"
     metadata = {
@@ -126,21 +136,22 @@ def record_demonstrations(
         "versions": versions(),
         "expert": {key: about[key] for key in ("algorithm", "settings", "seed", "steps", "best_at", "command")},
         "seed": seed,
-        "reset_seeds": reset_seeds,
-        "returns": returns,
+        "reset_seeds": reset_seeds[:episodes],
+        "returns": returns[:episodes],
         "expert_return": round(float(np.mean(returns)), 3),
+        "expert_episodes": len(returns),
         "random_return": random_mean,
-        "random_episodes": RANDOM_EPISODES,
+        "random_episodes": REFERENCE_EPISODES,
         "deterministic": True,
         "command": f"dyna-ail demos record --task {task}{given} --episodes {episodes} --thinned {thinned} --seed {seed}"
         f" --out {shlex.quote(str(out))}",
     }
-    demonstrations = Demonstrations(trajectories, metadata).thin(thinned, np.random.default_rng(seed))
+    demonstrations = Demonstrations(played[:episodes], metadata).thin(thinned, np.random.default_rng(seed))
     demonstrations.save(out)
     return demonstrations
 
 
-def random_return(task: str, episodes: int = RANDOM_EPISODES, seed: int = 0) -> tuple[float, float]:
+def random_return(task: str, episodes: int = REFERENCE_EPISODES, seed: int = 0) -> tuple[float, float]:
     """Mean and standard deviation of the returns of uniformly random actions.
 
     Raises:

@@ -19,14 +19,12 @@ import torch
 from gymnasium import Space, spaces
 from torch import Tensor, nn
 
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
+from dyna_ail.files import check_archive
 from dyna_ail.spaces import action_dim, check_spaces
 
 Policy = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """The action for one observation [obs_dim]: [act_dim] float32 within the bounds, or a single int64."""
-
-LARGEST = 1 << 28
-"""Bytes that one member of an archive may unpack to."""
 
 # Hidden layers, output layers, the algorithms that save these names, and SB3's default activation for them.
 _FAMILIES = (
@@ -52,21 +50,19 @@ def read_policy(path: Path, observation_space: Space[Any], action_space: Space[A
     Raises:
         InputError: a missing or damaged archive, another kind of policy, or one for other spaces.
     """
+    if not path.is_file():
+        raise InputError(f"no policy at {str(path)!r}.")
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > LARGEST:
-                    raise InputError(f"{member.filename} unpacks to more than {LARGEST >> 20} MiB.")
             weights = load_weights(archive.open("policy.pth"))
             activation = _activation(archive.read("data"))
         return actor(weights, activation, observation_space, action_space)
-    except FileNotFoundError as error:
-        raise InputError(f"no policy at {str(path)!r}.") from error
     except InputError as error:
         raise InputError(f"the policy {str(path)!r} cannot be used: {error}") from error
     except Exception as error:  # a damaged archive fails in torch, zipfile or json, each in its own way
         raise InputError(
-            f"cannot read the policy {str(path)!r}: expected an archive written by Stable-Baselines3; {error!r}"
+            f"cannot read the policy {str(path)!r}: expected an archive written by Stable-Baselines3; {one_line(error)}"
         ) from error
 
 

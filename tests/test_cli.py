@@ -357,9 +357,9 @@ def test_bad_demonstrations(
     assert not Path("run").exists()
 
 
-def test_task_without_demonstrations_says_how_to_make_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_task_without_demonstrations_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "run"
-    refused(capsys, ["train", "--task", "Pendulum-v1", "--out", str(out)], "dyna-ail demos record --task Pendulum-v1")
+    refused(capsys, ["train", "--task", "Pendulum-v1", "--out", str(out)], "no demonstrations are bundled.*--demos")
     assert not out.exists()
 
 
@@ -395,7 +395,7 @@ def test_bad_expert_and_demonstration_commands(
 ):
     monkeypatch.chdir(tmp_path)
     refused(capsys, ["demos", "info", "missing.npz"], r"missing\.npz")
-    refused(capsys, ["demos", "record", "--task", "CartPole-v1"], "no expert")
+    refused(capsys, ["demos", "record", "--task", "Pendulum-v1"], "no expert")
     refused(capsys, ["demos", "record", "--task", "CartPol-v1"], "did you mean 'CartPole-v1'")
     refused(capsys, ["demos", "record", "--task", "CartPole-v1", "--episodes", "0"], "at least 1; got 0")
     refused(capsys, ["expert", "train", "--task", "CartPole-v1", "--timesteps", "0"], "at least 1; got 0")

@@ -35,8 +35,8 @@ from dyna_ail import formats
 from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.envs.tasks import BUNDLED
 from dyna_ail.errors import InputError
+from dyna_ail.files import allowance, check_archive
 from dyna_ail.formats import isolated, minari
-from dyna_ail.formats.source import allowance, check_archive
 
 
 @pytest.fixture(autouse=True)
@@ -403,7 +403,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "expert of another width": (
         expert_with(observation_mean=[0.0] * 7),
         "CartPole-v1",
-        r"observation_mean must be \(4,\) numbers",
+        r"observation_mean and observation_variance must hold \(4,\) numbers; got \(7,\)",
     ),
     "expert of words": (expert_with(observation_variance=["a"] * 4), "CartPole-v1", "the expert in .* cannot be read"),
     "half an HDF5 file": (written(b"\x89HDF\r\n\x1a\n" + bytes(90)), "CartPole-v1", "cannot read .* as D4RL data: "),

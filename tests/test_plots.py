@@ -9,13 +9,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from runs import make_run
 
 from dyna_ail.config import make_config
 from dyna_ail.errors import InputError
 from dyna_ail.groups import settings
 from dyna_ail.plots import _panel, learning_curves
 from dyna_ail.record import read
-from runs import make_run
 
 
 def panel(*folders: Path) -> Axes:

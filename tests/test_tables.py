@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from runs import make_run
 
 from dyna_ail.errors import InputError
 from dyna_ail.tables import scores
-from runs import make_run
 
 
 def cells(line: str) -> list[str]:

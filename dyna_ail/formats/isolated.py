@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
+from dyna_ail.files import allowance
 from dyna_ail.formats import reader
-from dyna_ail.formats.source import allowance, one_line
 
 LIBRARIES = {"hdf5": "h5py", "arrow": "pyarrow"}
 

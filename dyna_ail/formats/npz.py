@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.formats.source import Format, Source, check_archive, provenance
+from dyna_ail.formats.source import Format, Source, provenance
 
 NAME = "npz"
 
@@ -20,7 +20,6 @@ def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations
     Raises:
         InputError: damaged, too large, or not sound.
     """
-    check_archive(source.path)
     found = Demonstrations.load(source.path)
     entry = provenance(source, NAME, source.path)
     if "source" in found.metadata:

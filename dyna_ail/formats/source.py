@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import zipfile
 from collections.abc import Callable
@@ -12,16 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
 
 ZIP, HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 """First bytes of a file."""
-
-LARGEST = 4 << 30
-"""Bytes that any source may unpack to."""
 
 
 @dataclass(frozen=True)
@@ -96,43 +90,6 @@ def look(source: str | os.PathLike[str]) -> Source:
         raise InputError(f"{given!r} is a damaged zip archive: {one_line(error)}") from error
 
 
-def allowance(size: int) -> int:
-    """Bytes that a source of ``size`` bytes may unpack to: 200 times as many (64 MiB for a small one), at most 4 GiB.
-
-    Recorded floats hardly compress; what unpacks to more was made to fill the memory.
-    """
-    return min(LARGEST, max(64 << 20, 200 * size))
-
-
-def check_archive(path: Path) -> None:
-    """Refuse a zip archive (an npz, a saved policy) that unpacks, or claims arrays, beyond its allowance.
-
-    Raises:
-        InputError: it does, or it is damaged.
-    """
-    try:
-        allowed = allowance(path.stat().st_size)
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > allowed:
-                raise InputError(f"{str(path)!r} unpacks to more than {allowed >> 20} MiB, too much for its size.")
-            for member in archive.infolist():
-                if member.filename.endswith(".npy") and _claimed(archive, member) > member.file_size:
-                    raise InputError(f"{str(path)!r} is damaged: {member.filename} claims more than it holds.")
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib, lzma and NumPy fail on damage in many ways
-        raise InputError(f"{str(path)!r} is damaged: {one_line(error)}") from error
-
-
-def _claimed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Bytes that the header of an .npy member claims; 0 for pickled objects, which are refused when read."""
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    return 0 if dtype.hasobject else math.prod(shape) * dtype.itemsize
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of at most 16 MiB.
 
@@ -164,14 +121,3 @@ def provenance(source: Source, format: str, data: Path | None = None) -> dict[st
         except OSError as error:
             raise InputError(f"cannot read {str(data)!r}: {error.strerror or error}.") from error
     return entry
-
-
-def one_line(error: object) -> str:
-    """The first line of an error's text, at most 300 characters, ending in a full stop."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return printable(lines[0][:300].rstrip(". ") + ".")
-
-
-def printable(text: str) -> str:
-    """A text from a file, safe to print: with question marks for what would control a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
