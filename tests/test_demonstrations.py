@@ -278,7 +278,8 @@ def test_bundled_provenance(task: Any) -> None:
     assert about["expert_return"] == pytest.approx(task.expert, abs=1e-3)
     if demos.thinned == 1:
         np.testing.assert_allclose([t.return_ for t in demos.trajectories], about["returns"], atol=0.01)
-    assert np.mean(about["returns"]) == pytest.approx(about["expert_return"], rel=0.05)
+    spread = np.std(about["returns"]) / np.sqrt(len(about["returns"]))
+    assert np.mean(about["returns"]) == pytest.approx(about["expert_return"], rel=0.02, abs=3 * spread)
     assert len(set(about["reset_seeds"])) == len(about["returns"]) == len(demos.trajectories)
 
 
