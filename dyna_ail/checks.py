@@ -94,7 +94,7 @@ def _shapes(obs: tuple[int, ...] | None, box: bool, action: tuple[int, ...] | No
 def check_task(subject: Subject) -> Iterator[Finding]:
     """The task that the metadata name."""
     named = subject.demonstrations.metadata.get("task")
-    thinned = "" if subject.whole else f", every {subject.demonstrations.thinned}th pair"
+    thinned = "" if subject.whole else f" ({_every(subject.demonstrations.thinned)})"
     size = f"{_count(len(subject.trajectories), 'trajectory')}, {len(subject.action):,} pairs{thinned}"
     if named in (None, subject.task.id):
         yield Finding("ok", f"{size}: shapes and kinds fit {subject.task.id}.")
@@ -105,7 +105,9 @@ def check_task(subject: Subject) -> Iterator[Finding]:
             f"Give --task {named} if that is the task to learn.",
         )
     if not subject.whole:
-        yield Finding("ok", "Thinned: alignment of actions, replays, duplicates in time and lengths are not checked.")
+        yield Finding(
+            "ok", "Thinned: what needs successive observations is not checked (shifted actions, replay, lengths)."
+        )
 
 
 def check_bounds(subject: Subject) -> Iterator[Finding]:
@@ -419,7 +421,7 @@ def check_returns(subject: Subject) -> Iterator[Finding]:
         )
     elif bad:
         yield Finding(
-            "warning", f"The {what}, but {_listed(bad)} fail (below 50%).", "Drop them, unless failures are wanted."
+            "warning", f"The {what}, but less than 50% for {_listed(bad)}.", "Drop them, unless failures are wanted."
         )
     else:
         yield Finding("ok", f"The {what}.")
@@ -607,20 +609,26 @@ def check_pairs(subject: Subject) -> Iterator[Finding]:
             f"Give --trajectories {held}, or record more.",
         )
     if every % thinned:
-        every = thinned
         yield Finding(
             "warning",
-            f"A run keeps every {config.every}th pair by default; these hold every {thinned}th.",
+            f"A run keeps {_every(every)} by default; these hold {_every(thinned)}.",
             f"Give --every {thinned}, or a multiple of it.",
         )
+        every = thinned
     drawn = min(config.trajectories, held)
     pairs = round(drawn * float(np.ceil(subject.lengths * thinned / every).mean()))
-    what = f"{_count(drawn, 'trajectory')}, every {every}th pair: about {pairs} pairs to imitate by default"
-    if pairs < FEWEST_PAIRS:
-        fewer = max(thinned, int(every * pairs / FEWEST_PAIRS) // thinned * thinned)
-        yield Finding("warning", f"{what}, which is little.", f"Give --every {fewer}, or --trajectories more.")
-    else:
+    what = f"{_count(drawn, 'trajectory')}, {_every(every)}: about {_count(pairs, 'pair')} to imitate by default"
+    if pairs >= FEWEST_PAIRS:
         yield Finding("ok", f"{what}.")
+    elif every > thinned:
+        yield Finding("warning", f"{what}, which is little.", f"Keep more of them: --every {thinned}.")
+    else:
+        yield Finding("warning", f"{what}, which is little.", "Give more --trajectories, or record longer ones.")
+
+
+def _every(k: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(k % 10 if k % 100 not in (11, 12, 13) else 0, "th")
+    return "every pair" if k == 1 else f"every {k}{ending} pair"
 
 
 def _count(number: int, word: str) -> str:

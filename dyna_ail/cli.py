@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,7 @@ class ExpertTrain:
         _refuse_existing(out, self.force or self.resume)
         expert = train_expert(self.task, out, self.timesteps, self.seed, self.resume, self.progress)
         print(f"return {expert['evaluation_return']:,.1f}; expert in {out}")
+        print(f"record it: dyna-ail demos record --task {self.task} --expert {shlex.quote(str(out))}")
 
 
 @dataclass

@@ -160,13 +160,17 @@ class Subject:
         """Some steps of all; None where the environment's state cannot be restored, or the trajectories are thinned."""
         if not self.whole or not self.replayer.restores():
             return None
-        replayed = self.replay(_some([(i, t) for i, length in enumerate(self.lengths) for t in range(length)], ROWS))
+        replayed = self._replayable([(i, t) for i, length in enumerate(self.lengths) for t in range(length)])
         return replayed if len(replayed.rows) >= 3 else None
 
     @cached_property
     def replayed_telling(self) -> Replayed:
-        """Some of the most telling steps, of those whose state can be restored."""
-        tried = self.replay(_some(self.telling[: max(4 * ROWS, len(self.telling) // 10)], 4 * ROWS))
+        """Some of the most telling steps; to be asked for where ``replayed`` is not None."""
+        return self._replayable(self.telling[: max(4 * ROWS, len(self.telling) // 10)])
+
+    def _replayable(self, rows: Rows) -> Replayed:
+        """Up to ROWS of them, of those whose state can be restored."""
+        tried = self.replay(_some(rows, 4 * ROWS))
         return tried.only(np.linspace(0, len(tried.rows) - 1, min(ROWS, len(tried.rows))).astype(int))
 
     @cached_property

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stable_baselines3
 from cartpole import record, tiny_options
 
 from dyna_ail.cli import COMMANDS, main
@@ -44,7 +45,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,10 @@ def test_expert_and_demonstrations_are_made_inspected_and_used(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["expert", "train", "--task", "CartPole-v1", "--timesteps", "600", "--no-progress"]) == 0
-    assert "results/runs/expert-CartPole-v1" in capsys.readouterr().out
-    assert main(["demos", "record", "--task", "CartPole-v1", "--episodes", "2", "--out", "demos.npz"]) == 0
+    made, after = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch(r"return [\d.]+; expert in results/runs/expert-CartPole-v1", made)
+    assert after.startswith("record it: dyna-ail ")
+    assert main([*after.split()[3:], "--episodes", "2", "--out", "demos.npz"]) == 0
     recorded = capsys.readouterr().out
     assert main(["demos", "info", "demos.npz"]) == 0
     shown = capsys.readouterr().out
@@ -104,6 +107,10 @@ def test_expert_and_demonstrations_are_made_inspected_and_used(
     assert re.search(r"expert_return +\d", shown)
     assert main(["train", *tiny_options(), "--demos", "demos.npz", "--out", "run", "--no-progress"]) == 0
 
+    resumed = ["expert", "train", "--task", "CartPole-v1", "--timesteps", "1200", "--no-progress", "--resume"]
+    assert main(resumed) == 0
+    assert re.search(r"[\d,]+ steps, .* min: return", capsys.readouterr().out)
+
     before = snapshot(tmp_path)
     for again in (["expert", "train", "--task", "CartPole-v1", "--timesteps", "600"],
                   ["demos", "record", "--task", "CartPole-v1", "--out", "demos.npz"]):  # fmt: skip
@@ -111,6 +118,49 @@ def test_expert_and_demonstrations_are_made_inspected_and_used(
     assert snapshot(tmp_path) == before
     assert main(["demos", "record", "--task", "CartPole-v1", "--episodes", "1", "--out", "demos.npz", "--force"]) == 0
     assert len(Demonstrations.load("demos.npz").trajectories) == 1
+
+
+def test_demonstrations_are_converted_and_checked(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """From our npz to Minari, thinned and back, and from an SB3 policy; what does not fit is told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    task = ["--task", "CartPole-v1"]
+    assert main(["demos", "convert", str(demos), "toys/pole-v0", *task]) == 0
+    assert main(["demos", "convert", "toys/pole-v0", "back.npz", *task]) == 0
+    assert main(["demos", "convert", "toys/pole-v0", "thin.npz", *task, "--thinned", "5"]) == 0
+    ours, back, thin = (Demonstrations.load(path) for path in (demos, "back.npz", "thin.npz"))
+    for one, other in zip(ours.trajectories, back.trajectories, strict=True):
+        np.testing.assert_array_equal(one.obs, other.obs)
+        np.testing.assert_array_equal(one.action, other.action)
+    assert thin.thinned == 5 and [t.length for t in thin.trajectories] == [12, 12]
+    assert main(["demos", "info", "toys/pole-v0", *task]) == 0
+    assert main(["train", *tiny_options(every=10), "--demos", "thin.npz", "--out", "run", "--no-progress"]) == 0
+    stable_baselines3.PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save("ppo.zip")
+    assert main(["demos", "convert", "ppo.zip", "ppo.npz", *task, "--episodes", "2", "--seed", "3"]) == 0
+    assert len(Demonstrations.load("ppo.npz").trajectories) == 2
+    capsys.readouterr()
+
+    assert main(["demos", "check", "back.npz", *task]) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert main(["demos", "check", "back.npz", "--task", "Acrobot-v1"]) == 2
+    found = capsys.readouterr()
+    assert "error" in found.out + found.err and "Traceback" not in found.err
+
+    refused(capsys, ["demos", "convert", str(demos), "back.npz", *task], "--force")
+    refused(capsys, ["demos", "convert", str(demos), "here.csv", *task], r"ends in \.npz, or a Minari id")
+    refused(capsys, ["demos", "convert", "absent.npz", "new.npz", *task], "absent.npz")
+    refused(capsys, ["demos", "convert", str(demos), "new.npz", *task, "--thinned", "0"], "cannot thin")
+    refused(capsys, ["demos", "check", "absent/pole-v0", *task], "absent/pole-v0")
+    refused(capsys, ["train", *tiny_options(every=7), "--demos", "thin.npz", "--out", "run7"], "a multiple of 5")
+
+
+def test_table(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["table", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| CartPole-v1 | dyna-ail | 1 | 600 | - | - |")
+    refused(capsys, ["table", str(run.parent)], "not the folder of a run")
 
 
 def test_interrupt_stops_cleanly_with_everything_on_disk(demos: Path, tmp_path: Path):
