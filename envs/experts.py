@@ -90,7 +90,7 @@ def _tqc(timesteps: int) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "CartPole-v1": _trpo(50_000, TRPO_CLASSIC),
-    "MountainCar-v0": _trpo(300_000, TRPO_CLASSIC),
+    "MountainCar-v0": _trpo(500_000, TRPO_CLASSIC),
     "Acrobot-v1": _trpo(200_000, TRPO_CLASSIC),
     "Hopper-v5": _trpo(300_000),
     "Walker2d-v5": _trpo(2_000_000),
@@ -166,6 +166,7 @@ def train_expert(
         model = algorithm("MlpPolicy", train_envs, seed=seed + last.steps, device="cpu", **recipe.settings)
         if resume:
             _restore(model, out, last)
+            last.resumed_at.append(last.steps)
         keeper = _Keeper(out, about, last, test_envs, min(steps, recipe.evaluate_every), not progress)
         model.learn(max(0, steps - last.steps), keeper, progress_bar=progress, reset_num_timesteps=not resume)
     finally:
@@ -187,6 +188,8 @@ class Last:
     """Mean return of the best evaluation."""
     seconds: float = 0.0
     """Wall time so far."""
+    resumed_at: list[int] = field(default_factory=list)
+    """Steps at which it went on after an interruption."""
     normaliser: dict[str, Any] = field(default_factory=dict)
     """VecNormalize's running means, variances and counts, of observations and of returns."""
 
@@ -226,7 +229,8 @@ class _Keeper(BaseCallback):
             last.best = mean
             with replacing(self.out / "policy.pth") as file:
                 torch.save(acting(self.model.policy.state_dict()), file)
-            best = {**self.about, "best_at": last.steps, "minutes": last.seconds / 60, "evaluation_return": mean}
+            best = {**self.about, "best_at": last.steps, "resumed_at": last.resumed_at}
+            best |= {"minutes": last.seconds / 60, "evaluation_return": mean}
             obs = last.normaliser.get("obs", {})
             best |= {"observation_mean": obs.get("mean"), "observation_variance": obs.get("var")}
             _write_json(best, self.out / "expert.json")

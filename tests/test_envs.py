@@ -179,7 +179,7 @@ def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     last = json.loads((out / "last.json").read_text())
     assert (first["steps"], last["steps"]) == (2048, 4096)
     assert last["best"] == first["best"] > -1e9 and (out / "policy.pth").read_bytes() == best
-    assert last["seconds"] > first["seconds"]
+    assert last["seconds"] > first["seconds"] and (first["resumed_at"], last["resumed_at"]) == ([], [2048])
     if task == "Hopper-v5":
         assert last["normaliser"]["obs"]["count"] == pytest.approx(first["normaliser"]["obs"]["count"] + 2050, abs=5)
     else:
