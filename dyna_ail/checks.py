@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from dyna_ail.config import make_config
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.evidence import FIRST_STEPS, SAME, Array, Subject
+from dyna_ail.evidence import FIRST_STEPS, SAME, Array, Rows, Subject
 
 FEWEST_PAIRS = 20
 """Expert pairs below which a run has little to imitate."""
@@ -149,7 +149,7 @@ def _how_to_bound(subject: Subject) -> str:
 
 def check_action_range(subject: Subject) -> Iterator[Finding]:
     """Actions that use hardly any of their range or only its ends. No matter where replay vouches for them."""
-    if not subject.box or subject.verified or len(subject.action) < FEWEST_STEPS:
+    if not subject.box or subject.verified or subject.pieces:
         return
     low, high = subject.bounds
     unit = (subject.action - low) / (high - low) * 2 - 1
@@ -228,6 +228,8 @@ def _constant(columns: Array) -> list[int]:
 
 def check_standstill(subject: Subject) -> Iterator[Finding]:
     """A demonstrator that stands still: in Hopper it is paid 1,000 for it, and is no expert."""
+    if _normalised(subject):
+        return
     speeds = subject.speeds()
     slow = np.flatnonzero(speeds < STANDSTILL).tolist()
     if slow:
@@ -249,7 +251,7 @@ def _hardly_changing(subject: Subject) -> Iterator[Finding]:
     slow = []
     for index, trajectory in enumerate(subject.trajectories):
         change = np.diff(trajectory.obs[trajectory.length // 2 :], axis=0)[:, moving] / typical[moving]
-        if np.sqrt((change**2).mean()) < 0.05:
+        if np.sqrt((change**2).mean()) < 0.1:
             slow.append(index)
     if not slow:
         return
@@ -279,13 +281,13 @@ def check_duplicates(subject: Subject) -> Iterator[Finding]:
     if copies:
         yield Finding(
             "warning",
-            f"{_listed(copies).capitalize()} repeat observations of earlier ones: copies, or overlapping pieces.",
+            f"Copies or overlapping pieces of earlier ones: {_listed(copies)}.",
             "Drop them: they add nothing, and a run that draws them has fewer demonstrations than it says.",
         )
     if same_start:
         yield Finding(
             "warning",
-            f"{_listed(same_start).capitalize()} begin at the same observation as an earlier one.",
+            f"Begun at the same observation as an earlier one: {_listed(same_start)}.",
             "Record each episode from a reset of its own, without a seed or with another one.",
         )
     if not copies and not same_start:
@@ -301,8 +303,8 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     if limit is not None and lengths.max() > limit:
         yield Finding(
             "warning",
-            f"{_listed(np.flatnonzero(lengths > limit).tolist()).capitalize()} are longer than the task's limit of "
-            f"{limit} steps (up to {lengths.max()}).",
+            f"Longer than the task's limit of {limit} steps: {_listed(np.flatnonzero(lengths > limit).tolist())} "
+            f"(up to {lengths.max()}).",
             "Split them where episodes were joined, or cut them at the limit if they were recorded without one.",
         )
     elif len(lengths) > 1 and len(set(lengths.tolist())) == 1 and not terminated.any() and lengths[0] != limit:
@@ -317,7 +319,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     if limit is not None and not subject.verified and (full := terminated & (lengths == limit)).any():
         yield Finding(
             "warning",
-            f"{_listed(np.flatnonzero(full).tolist()).capitalize()} are marked terminated exactly at the time limit.",
+            f"Marked terminated exactly at the time limit: {_listed(np.flatnonzero(full).tolist())}.",
             "Mark episodes that only the limit ended as truncated (terminated = False).",
         )
 
@@ -336,14 +338,16 @@ def check_observations(subject: Subject) -> Iterator[Finding]:
         )
     elif not subject.whole or not _starts_elsewhere(subject):
         yield Finding("ok", "The observations have the scales of the task's own.")
+    elif subject.pieces:
+        yield Finding("ok", "The trajectories are pieces that begin in the midst of episodes.")
     elif _Range(np.concatenate([subject.starts, subject.random.obs])).holds(_first(subject)).mean() < 0.5:
         yield Finding(
             "warning",
             "The trajectories begin where neither resets nor random actions lead.",
-            "No fault if they are pieces of episodes. Else look for other units, or for another version of the task.",
+            "Look for other units, or for another version of the task. No fault if the beginnings were cut off.",
         )
     else:
-        yield Finding("ok", "The trajectories begin in the midst of episodes.")
+        yield Finding("ok", "The trajectories begin elsewhere than resets do, but where random actions lead.")
 
 
 def _spread(obs: Array) -> Array:
@@ -390,20 +394,23 @@ class _Range:
         return ((obs >= self.low) & (obs <= self.high)).all(1)
 
 
-def check_returns(subject: Subject) -> Iterator[Finding]:
-    """Returns against the random policy's and the expert's."""
-    recorded, told = subject.demonstrations.returns, subject.demonstrations.metadata.get("returns")
-    told_all = isinstance(told, list) and len(told) == len(recorded)
-    if (
-        subject.whole
-        and told_all
-        and not np.allclose(np.array(told, float), recorded, rtol=0.01, atol=0.01 * np.abs(recorded).max())
-    ):
+def check_sums(subject: Subject) -> Iterator[Finding]:
+    """Returns in the metadata against the recorded rewards."""
+    told, recorded = subject.demonstrations.metadata.get("returns"), subject.demonstrations.returns
+    if not subject.whole or not isinstance(told, list) or not all(isinstance(value, int | float) for value in told):
+        return
+    close = {"rtol": 0.01, "atol": 0.01 * np.abs(recorded).max()}
+    if len(told) != len(recorded) or not np.allclose(told, recorded, **close):
         yield Finding(
             "warning",
             "The returns in the metadata are not the sums of the recorded rewards.",
-            "Write the metadata anew: reports quote it.",
+            "Write the metadata anew, or leave the returns out of it.",
         )
+
+
+def check_returns(subject: Subject) -> Iterator[Finding]:
+    """Returns against the random policy's and the expert's."""
+    recorded = subject.demonstrations.returns
     scores = subject.scores
     if np.isnan(scores).all():
         why = "no rewards were recorded" if not subject.rewarded else "no reference, or no complete episode"
@@ -436,10 +443,9 @@ def check_replay(subject: Subject) -> Iterator[Finding]:
     if subject.verified:
         yield Finding("ok", f"Actions lead where the recording says: {tested} are reproduced.")
         return
-    as_recorded = subject.replayed_telling.loss
-    what, mend, loss = min(_explanations(subject), key=lambda explanation: explanation[2])
-    if loss < 0.3 * as_recorded and as_recorded > 0.05:
-        yield Finding("error", f"{what} (as recorded, {tested} are reproduced).", mend)
+    cause = _cause(subject)
+    if cause is not None:
+        yield Finding("error", f"{cause[0]} (as recorded, {tested} are reproduced).", cause[1])
     elif replayed.loss < 0.2:
         yield Finding(
             "warning",
@@ -458,9 +464,17 @@ def check_replay(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _explanations(subject: Subject) -> Iterator[tuple[str, str, float]]:
-    """What could be wrong with the actions, how to mend it, and the error that is left if it is that."""
-    rows = subject.replayed_telling.rows
+def _cause(subject: Subject) -> tuple[str, str] | None:
+    """What is wrong with the actions and how to mend it, if telling steps are reproduced much better so."""
+    telling = subject.replayed_telling
+    if telling is None or telling.loss < 0.05:
+        return None
+    what, mend, loss = min(_causes(subject, telling.rows), key=lambda cause: cause[2])
+    return (what, mend) if loss < 0.3 * telling.loss else None
+
+
+def _causes(subject: Subject, rows: Rows) -> Iterator[tuple[str, str, float]]:
+    """What could be wrong with the actions, how to mend it, and the loss that is left if it is that."""
     yield *LATE, subject.replay(rows, 1).loss
     yield *EARLY, subject.replay(rows, -1).loss
     if not subject.box:
@@ -533,12 +547,14 @@ def check_continuity(subject: Subject) -> Iterator[Finding]:
     if not subject.whole:
         return
     rows = [(i, t) for i, length in enumerate(subject.lengths) for t in range(length)]
-    jump = (np.abs(subject.change) / subject.scale).max(1)
+    change = subject.change / subject.scale
+    jump = np.abs(change).max(1)
+    bend = np.abs(np.diff(np.pad(change, ((1, 1), (0, 0))), 2, axis=0)).max(1)  # a jump that its neighbours do not make
     starts = _Range(subject.starts)
     restart = starts.holds(subject.obs + subject.change) & ~starts.holds(subject.obs)
     torn = {rows[k] for k in np.flatnonzero(restart & (jump > 8))}
     if subject.verified:
-        suspects = {*np.argsort(jump)[-30:].tolist(), *np.argsort(jump * restart)[-30:].tolist()}
+        suspects = {k for size in (jump, bend, jump * restart) for k in np.argsort(size)[-30:].tolist()}
         replayed = subject.replay([*torn, *(rows[k] for k in suspects)])
         wrong = {row for row, error in zip(replayed.rows, replayed.error, strict=True) if error > 0.3}
         torn = torn - {*replayed.rows} | wrong
@@ -584,7 +600,10 @@ def check_ends(subject: Subject) -> Iterator[Finding]:
             "Cut them at their end: what follows cannot be met in the task.",
         )
     last = subject.replay([(i, int(length) - 1) for i, length in enumerate(subject.lengths)])
-    for flag, text in ((True, "marked terminated, but"), (False, "not marked terminated, though")):
+    for flag, text in (
+        (True, "Marked terminated where the task goes on"),
+        (False, "Not marked terminated where the task ends"),
+    ):
         wrong = [
             row[0]
             for row, ended, error in zip(last.rows, last.steps.terminated, last.error, strict=True)
@@ -593,7 +612,7 @@ def check_ends(subject: Subject) -> Iterator[Finding]:
         if wrong:
             yield Finding(
                 "warning",
-                f"{_listed(wrong).capitalize()} {text} the task {'goes on' if flag else 'ends'} there.",
+                f"{text}: {_listed(wrong)}.",
                 "Set terminated to True where the task ended the episode, to False where only a limit did.",
             )
 
@@ -658,6 +677,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_continuity,
     check_ends,
     check_rewards,
+    check_sums,
     check_returns,
     check_standstill,
     check_pairs,

@@ -120,13 +120,23 @@ class Subject:
         own = (self.random.next_obs - self.random.obs).std(0)
         return np.maximum(self.change.std(0), np.maximum(0.1 * own, 1e-4 * np.abs(self.obs).max(0) + 1e-6))
 
+    @property
+    def complete(self) -> Array:
+        """[n] bool: whether the trajectory goes to the end of its episode; of whole ones."""
+        at_limit = np.full(len(self.lengths), False) if self.limit is None else self.lengths >= self.limit
+        return at_limit | [trajectory.terminated for trajectory in self.trajectories]
+
+    @property
+    def pieces(self) -> bool:
+        """Whether most trajectories end before their episodes do, and so may begin and hold what they like."""
+        return self.whole and self.limit is not None and self.complete.mean() < 0.5
+
     @cached_property
     def scores(self) -> Array:
         """[n], of the complete episodes: 0 is the random policy, 1 the expert; NaN where it is not known."""
         returns = self.demonstrations.returns.copy()
         if self.whole:
-            cut = [not t.terminated and (self.limit is None or t.length < self.limit) for t in self.trajectories]
-            returns[np.array(cut)] = np.nan
+            returns[~self.complete] = np.nan
         random = self._reference("random_return", self.task.random)
         expert = self._reference("expert_return", self.task.expert)
         return (returns - random) / (expert - random) if self.rewarded and expert > random else returns * np.nan
@@ -160,25 +170,26 @@ class Subject:
         """Some steps of all; None where the environment's state cannot be restored, or the trajectories are thinned."""
         if not self.whole or not self.replayer.restores():
             return None
-        replayed = self._replayable([(i, t) for i, length in enumerate(self.lengths) for t in range(length)])
-        return replayed if len(replayed.rows) >= 3 else None
+        return self._replayable([(i, t) for i, length in enumerate(self.lengths) for t in range(length)])
 
     @cached_property
-    def replayed_telling(self) -> Replayed:
-        """Some of the most telling steps; to be asked for where ``replayed`` is not None."""
-        return self._replayable(self.telling[: max(4 * ROWS, len(self.telling) // 10)])
+    def replayed_telling(self) -> Replayed | None:
+        """Some of the most telling steps; None where there are none, or where ``replayed`` is None."""
+        return self.replayed and self._replayable(self.telling[: max(4 * ROWS, len(self.telling) // 10)])
 
-    def _replayable(self, rows: Rows) -> Replayed:
-        """Up to ROWS of them, of those whose state can be restored."""
+    def _replayable(self, rows: Rows) -> Replayed | None:
+        """Up to ROWS of them, of those whose state can be restored; None for less than three."""
+        if not rows:
+            return None
         tried = self.replay(_some(rows, 4 * ROWS))
-        return tried.only(np.linspace(0, len(tried.rows) - 1, min(ROWS, len(tried.rows))).astype(int))
+        kept = np.linspace(0, len(tried.rows) - 1, min(ROWS, len(tried.rows))).astype(int)
+        return tried.only(kept) if len(kept) >= 3 else None
 
     @cached_property
     def verified(self) -> bool:
         """Whether the environment reproduces the recorded steps, and so vouches for observations and actions."""
-        if self.replayed is None or self.replayed.share < 0.9:
-            return False
-        return len(self.replayed_telling.rows) == 0 or self.replayed_telling.share >= 0.9
+        replayed = [some for some in (self.replayed, self.replayed_telling) if some is not None]
+        return bool(replayed) and all(some.share >= 0.9 for some in replayed)
 
     def replay(self, rows: Rows, shift: int = 0, change: Callable[[Array], Array] = np.asarray) -> Replayed:
         """One step from each of ``rows``, to be asked for where ``replayer.restores()``.
@@ -197,8 +208,9 @@ class Subject:
         return Replayed(rows, steps, reward, error).only(kept)
 
     def speeds(self) -> Array:
-        """[n], mean forward speed over steps of each of the first trajectories; NaN where the task reports none."""
-        if not self.replayer.restores():
+        """[n], mean forward speed over steps of each of the first trajectories; NaN where the task reports none, or
+        replay does not vouch for the states."""
+        if not (self.verified or (not self.whole and self.replayer.restores())):
             return np.full(len(self.lengths), np.nan)
         speeds = []
         for trajectory in self.trajectories[:SPEEDS]:
