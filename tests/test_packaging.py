@@ -26,7 +26,7 @@ def _expected_files() -> list[str]:
     folders = {"dyna_ail": "dyna_ail", "dyna_ail/formats": "dyna_ail/formats"}
     folders |= {"dyna_ail/planners": "planners", "dyna_ail/envs": "envs"}
     modules = [f"{package}/{p.name}" for package, folder in folders.items() for p in (ROOT / folder).glob("*.py")]
-    data = [f"dyna_ail/envs/bundled/{p.name}" for p in (ROOT / "envs/bundled").glob("*.npz")]
+    data = [f"dyna_ail/{p.relative_to(ROOT)}" for p in (ROOT / "envs/bundled").rglob("*.*")]
     return sorted([*modules, *data, "dyna_ail/py.typed"])
 
 
@@ -86,6 +86,10 @@ def test_wheel_holds_each_file_once(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert sorted(name for name in names if ".dist-info/" not in name) == _expected_files()
     assert sum(name.endswith("LICENSE") for name in names) == 1
+
+
+def test_wheel_is_small(wheel):
+    assert wheel.stat().st_size <= 12 << 20
 
 
 def test_wheel_from_the_sdist_is_the_same(source, wheel):
