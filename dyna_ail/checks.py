@@ -451,8 +451,8 @@ def check_replay(subject: Subject) -> Iterator[Finding]:
             "warning",
             f"The task is close to the one recorded but not the same: {tested} are reproduced; on average they end "
             f"{replayed.loss:.1%} of a typical change apart.",
-            "Look whether --task names the version that was recorded. Small differences do no harm to imitation, but "
-            "the reference returns may not hold.",
+            "Look whether --task names the version that was recorded, and whether observations were rounded. Small "
+            "differences do no harm to imitation, but the reference returns may not hold.",
         )
     else:
         yield Finding(
@@ -527,7 +527,7 @@ def check_resets(subject: Subject) -> Iterator[Finding]:
     diverged = [subject.diverges(i) for i in tried]
     step = min(diverged)
     if all(at == end for at, end in zip(diverged, ends, strict=True)):
-        yield Finding("ok", f"From their reset seeds, {_count(max(ends) - 1, 'first action')} lead where recorded.")
+        yield Finding("ok", f"Played from the reset seeds, the first {max(ends) - 1} actions lead where recorded.")
     elif step == 0:
         yield Finding("ok", "The reset seeds do not lead to the recorded first observations: not replayed from there.")
     elif subject.verified:

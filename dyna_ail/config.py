@@ -182,8 +182,9 @@ class Config:
     discount: float = 0.99
     """Discount gamma, of TRPO, of the imagined cost and of the critics."""
     cost: Cost = "gail"
-    """What the policy minimises. gail: log D, for tasks that end early when the agent fails. airl: the logit of D, for
-    tasks that end early when it succeeds. d: D itself (MGAIL's J)."""
+    """What the policy minimises. gail: log D, which pays for every step, for tasks that end early when the agent fails.
+    d: D itself (MGAIL's J), which charges for every step, for tasks that end early when it succeeds. airl: the logit of
+    D, of either sign."""
     steps_per_iteration: int = 500
     """Real interactions per iteration of Algorithm 1 (line 3)."""
     replay_capacity: int = 1_000_000

@@ -24,8 +24,8 @@ def cost_of(logit: Tensor, kind: Cost) -> Tensor:
     """What the policy pays for a pair, same shape as ``logit``.
 
     ``gail``: log D (Dyna-AIL Eqs. 7, 8), never positive, so that its negative as a reward favours long episodes: it
-    suits tasks that end early when the agent fails. ``airl``: the logit, either sign, for tasks that end early when it
-    succeeds. ``d``: D itself, the integrand of MGAIL's J.
+    suits tasks that end early when the agent fails. ``d``: D itself, the integrand of MGAIL's J, never negative, for
+    tasks that end early when it succeeds. ``airl``: the logit, of either sign.
     """
     return {"gail": F.logsigmoid, "airl": lambda x: x, "d": torch.sigmoid}[kind](logit)
 

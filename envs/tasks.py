@@ -54,10 +54,10 @@ CARTPOLE: dict[str, object] = {
     "observation_floor": 0.1,  # an expert that balances hardly moves
     "planner.final_learning_rate": 3e-4,  # in so short a run a rate that fades stops the learning too early
 }
-# MountainCar and Acrobot end on success, so every step must cost something, as D itself does. A reward of -log D, always
-# positive, would pay for never arriving, and so would the logit of D among states that look like the expert's: with it
-# MountainCar learned to linger (147 steps instead of 100). Their demonstrations last about 100 steps: every 20th pair of
-# one would be four or five.
+# MountainCar and Acrobot end on success, so every step must cost something, as D itself does. A reward of -log D,
+# which is always positive, would pay for never arriving, and so would the logit of D among states that look like the
+# expert's: with it MountainCar learned to linger (147 steps instead of 100). Their demonstrations last about 100
+# steps: every 20th pair of one would be four or five.
 BRIEF: dict[str, object] = {**CLASSIC, "every": 1, "interactions": 10_000, "cost": "d"}
 
 TASKS: dict[str, Task] = {
