@@ -64,7 +64,7 @@ TASKS: dict[str, Task] = {
     task.id: task
     for task in (
         Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", CARTPOLE),
-        Task("MountainCar-v0", -200.0, -100.16, BUNDLED / "mountaincar-v0.npz", BRIEF),
+        Task("MountainCar-v0", -200.0, -100.16, BUNDLED / "mountaincar-v0.npz", BRIEF | {"interactions": 20_000}),
         Task("Acrobot-v1", -499.82, -83.34, BUNDLED / "acrobot-v1.npz", BRIEF),
         Task("Hopper-v5", 18.407, 3631.235, BUNDLED / "hopper-v5.npz"),
         Task("Walker2d-v5", 1.66, 6205.994, BUNDLED / "walker2d-v5.npz"),
