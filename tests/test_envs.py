@@ -197,7 +197,7 @@ def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         train_expert(task, tmp_path / "absent", resume=True)
 
 
-@pytest.mark.parametrize("task", [task for task in TASKS if (BUNDLED / task).exists()])
+@pytest.mark.parametrize("task", [task.id for task in TASKS.values() if task.demos is not None])
 def test_a_bundled_expert_repeats_the_bundled_demonstrations(task: str) -> None:
     demos = Demonstrations.load(TASKS[task].demos or "")
     if any(demos.metadata["versions"][name] != versions()[name] for name in ("gymnasium", "mujoco", "torch")):
