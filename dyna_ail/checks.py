@@ -154,7 +154,7 @@ def check_action_range(subject: Subject) -> Iterator[Finding]:
     low, high = subject.bounds
     unit = (subject.action - low) / (high - low) * 2 - 1
     reach = np.abs(unit).max()
-    if reach < 0.1:
+    if reach < 0.05:
         yield Finding(
             "warning",
             f"The actions keep within {reach:.1%} of their range around its middle.",

@@ -187,9 +187,13 @@ class Subject:
 
     @cached_property
     def verified(self) -> bool:
-        """Whether the environment reproduces the recorded steps, and so vouches for observations and actions."""
-        replayed = [some for some in (self.replayed, self.replayed_telling) if some is not None]
-        return bool(replayed) and all(some.share >= 0.9 for some in replayed)
+        """Whether the environment reproduces the recorded steps, and so vouches for observations and actions.
+
+        Of the telling ones, few if rows are missing, but half if actions are shifted.
+        """
+        if self.replayed is None or self.replayed.share < 0.9:
+            return False
+        return self.replayed_telling is None or self.replayed_telling.share >= 0.75
 
     def replay(self, rows: Rows, shift: int = 0, change: Callable[[Array], Array] = np.asarray) -> Replayed:
         """One step from each of ``rows``, to be asked for where ``replayer.restores()``.

@@ -111,7 +111,8 @@ def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
     np.testing.assert_allclose(rewards[:half], trajectory.reward[:half], rtol=1e-5, atol=1e-6)
     # another machine's last bits grow: 1e-15 m at the start of a Hopper trajectory are 1e-5 at its end
     np.testing.assert_allclose(np.asarray(seen), trajectory.obs, rtol=1e-3, atol=1e-3)
-    assert (terminated, truncated) == (trajectory.terminated, True)
+    assert terminated == trajectory.terminated
+    assert terminated or truncated
 
 
 def test_random_return_is_seeded() -> None:
