@@ -301,7 +301,6 @@ def test_bundled_hopper_hops() -> None:
     assert min(float(t.obs[:, 5].mean()) for t in hopper.trajectories) > 1.9
 
 
-
 def test_bundled_cartpole_is_perfect() -> None:
     cartpole = Demonstrations.load(TASKS["CartPole-v1"].demos or "")
     assert [(t.length, t.return_, t.terminated) for t in cartpole.trajectories] == [(500, 500.0, False)] * 10

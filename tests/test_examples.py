@@ -1,4 +1,4 @@
-"""The example of an own environment, run by its README's commands: it learns, its policy flies, bad input is refused."""
+"""The example of an own environment, by its README's commands: it learns, it flies, bad input is refused."""
 
 from __future__ import annotations
 
