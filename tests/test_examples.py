@@ -13,7 +13,7 @@ import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "own_environment"
 COMMANDS = re.findall(r"^ {4}((?:python|dyna-ail) .+)$", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.M)
-INTERACTIONS = 7_500
+INTERACTIONS = 12_000
 """Three quarters of the README's: its five seeds then earn SCORES of the expert."""
 BAD_CONTROLLER = """
 from record import TASK, controller
@@ -61,8 +61,10 @@ def test_the_demonstrations_fit_the_environment(folder: Path) -> None:
 
 
 def test_it_learns_what_cloning_does_not_and_flies(folder: Path) -> None:
-    train = command("dyna-ail train --task orbit:Orbit-v0 --demos orbit-demos.npz --interactions")
-    short = train.replace("10000", str(INTERACTIONS)).replace("every 500", f"every {INTERACTIONS}")
+    train = command("dyna-ail train --task orbit:Orbit-v0 --demos orbit-demos.npz --every 10 --interactions")
+    short = train.replace("12000", str(INTERACTIONS)).replace(
+        "evaluation.every 1000", f"evaluation.every {INTERACTIONS}"
+    )
     assert short.count(str(INTERACTIONS)) == 2
     assert f"{INTERACTIONS:,} interactions in" in output(short, folder)
 
