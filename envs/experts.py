@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
     "Hopper-v5": _trpo(300_000),
     "Walker2d-v5": _trpo(2_000_000),
     "HalfCheetah-v5": _trpo(3_000_000),
-    "Ant-v5": _trpo(5_000_000),
+    "Ant-v5": _tqc(1_000_000),
     "Humanoid-v5": _tqc(1_000_000),
 }
 OTHERS = _trpo(1_000_000)

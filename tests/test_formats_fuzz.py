@@ -31,11 +31,11 @@ def test_the_time_limit_is_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "memory"),
-    [(("npz", "imitation npz", "Minari", "D4RL", "imitation"), 500), (("Stable-Baselines3", "expert"), 900)],
+    "kinds",
+    [("npz", "imitation npz", "Minari", "D4RL", "imitation"), ("Stable-Baselines3", "expert")],
     ids=["data", "policies"],
 )
-def test_damaged_files(tmp_path: Path, kinds: tuple[str, ...], memory: int) -> None:
+def test_damaged_files(tmp_path: Path, kinds: tuple[str, ...]) -> None:
     *lines, peak = work_through(tmp_path, *kinds)
     cases, found = lines[::2], lines[1::2]
     assert len(cases) == sum(KINDS[kind] for kind in kinds)
@@ -45,7 +45,7 @@ def test_damaged_files(tmp_path: Path, kinds: tuple[str, ...], memory: int) -> N
     for kind in kinds:  # or the damage is too slight, or the seed is no good
         outcomes = [o for case, o in zip(cases, found, strict=True) if case["case"].rpartition(" ")[0] == kind]
         assert any("refused" in outcome for outcome in outcomes) and any("loaded" in outcome for outcome in outcomes)
-    assert peak["peak MiB"] < memory
+    assert peak["growth MiB"] < 100
 
 
 def test_hostile_files(tmp_path: Path) -> None:
