@@ -44,24 +44,21 @@ class RealRollout:
         self.env, self.policy, self.seed, self.generator = env, policy, seed, generator
         self.interactions = 0
         self.before_step: Callable[[], object] = lambda: None
-        self._obs: Tensor | None = None
-        self._first = True
+        self._obs: Tensor | None = None  # none between episodes
         # The segment in the making: its noise, and for every step so far one tensor of each kind.
         self._noise: Tensor | None = None
         self._rows: list[tuple[Tensor, ...]] = []
-        # The episode in progress, to come back to where it stands: the random state before its reset (none for the
-        # first, which is seeded) and the actions since.
+        # The way back to the middle of an episode: the random state before its reset and the actions since.
         self._start: dict[str, Any] | None = None
         self._actions: list[Any] = []
 
     def collect(self, steps: int) -> Segment:
-        """The next ``steps`` real interactions; what is missing to a segment that was interrupted.
+        """The next ``steps`` real interactions, or the rest of a segment that was interrupted.
 
         Raises:
+            EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
             NonFiniteError: the environment's observation or the policy's action is not finite.
         """
-        if self._obs is None:
-            self._obs = self._as_tensor(self.env.reset(seed=self.seed)[0])
         if self._noise is None:
             self._noise = self.policy.noise((steps, 1), self.generator)
         for noise in self._noise[len(self._rows) :]:
@@ -71,26 +68,34 @@ class RealRollout:
         self._noise, self._rows = None, []
         return Segment(Transitions(obs, action, next_obs, terminated, truncated & ~terminated), drawn, first)
 
+    @property
+    def collecting(self) -> bool:
+        """Whether a segment is in the making."""
+        return self._noise is not None
+
     def _step(self, noise: Tensor) -> tuple[Tensor, ...]:
-        policy, env, obs = self.policy, self.env, self._obs
-        assert obs is not None
+        policy, env = self.policy, self.env
+        obs = self._obs = self._reset() if self._obs is None else self._obs
         with torch.no_grad():
             drawn = policy.reparameterise(obs[None], noise)[0]
         require_finite("the policy's action", drawn)
         action = decode_action(env.action_space, drawn.numpy())
         received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
         raw, _, terminated, truncated, _ = env.step(action)
-        self.interactions += 1
-        self._actions.append(action)
         next_obs = self._as_tensor(raw)
-        row = (obs, received, next_obs, drawn, *map(torch.tensor, (bool(terminated), bool(truncated), self._first)))
-        self._first = bool(terminated or truncated)
-        self._obs = self._reset() if self._first else next_obs
-        return row
+        self.interactions += 1
+        first = not self._actions
+        self._actions.append(action)
+        self._obs = None if terminated or truncated else next_obs
+        return (obs, received, next_obs, drawn, *map(torch.tensor, (bool(terminated), bool(truncated), first)))
 
     def _reset(self) -> Tensor:
-        self._start, self._actions = self.env.unwrapped.np_random.bit_generator.state, []
-        return self._as_tensor(self.env.reset()[0])
+        self._start, self._actions = self._random_state() if self.interactions else None, []
+        return self._as_tensor(self.env.reset(seed=None if self.interactions else self.seed)[0])
+
+    def _random_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.env.unwrapped.np_random.bit_generator.state  # type: ignore[assignment]
+        return state
 
     def _columns(self) -> list[Tensor]:
         return [torch.stack(column) for column in zip(*self._rows, strict=True)]
@@ -101,42 +106,47 @@ class RealRollout:
         return tensor
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands: tensors, numbers and containers of them."""
+        """Where it stands between two steps: tensors, numbers and containers of them."""
         return {
             "interactions": self.interactions,
             "obs": self._obs,
-            "first": self._first,
             "noise": self._noise,
             "rows": self._columns() if self._rows else [],
             "start": self._start,
             "actions": torch.as_tensor(np.array(self._actions)),
-            "random": self.env.unwrapped.np_random.bit_generator.state,
+            "random": self._random_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go back to where ``state`` was taken, the environment by repeating the actions of its episode.
 
-        A simulator's state cannot be set exactly (MuJoCo's solver starts from its last solution), but what it did can
-        be repeated, from the random state before the reset. These steps are not counted again.
+        A simulator's state cannot be set exactly (MuJoCo's solver goes on from its last solution), but what it did can
+        be repeated, from the random state before the reset. These steps are not counted a second time.
 
         Returns:
-            Whether the environment arrived where it had been, to the last bit. If not, a new episode begins, and the
-            one that was interrupted counts as cut by a time limit.
+            Whether the environment arrived where it had been, to the last bit. If not, the next step opens a new
+            episode, and the one that was interrupted counts as cut by a time limit.
         """
-        self.interactions, self._noise, self._start = state["interactions"], state["noise"], state["start"]
+        self._noise, self._start, self._obs = state["noise"], state["start"], state["obs"]
         self._rows = list(zip(*(column.unbind() for column in state["rows"]), strict=True))
         self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
-        obs, env = self.env.reset(seed=self.seed)[0], self.env.unwrapped
+        self.interactions = state["interactions"]
+        if not self.interactions:
+            return True
+        obs = self.env.reset(seed=self.seed)[0]
+        random = self.env.unwrapped.np_random.bit_generator
+        if self._obs is None:
+            random.state = state["random"]
+            return True
         if self._start is not None:
-            env.np_random.bit_generator.state = self._start
+            random.state = self._start
             obs = self.env.reset()[0]
         for action in self._actions:
             obs = self.env.step(action)[0]
-        self._obs, self._first = self._as_tensor(obs), state["first"]
-        exact = torch.equal(self._obs, state["obs"]) and env.np_random.bit_generator.state == state["random"]
-        if not exact:
-            self._obs, self._first = self._reset(), True
-            if self._rows:
-                *row, terminated, _, first = self._rows[-1]
-                self._rows[-1] = (*row, terminated, ~terminated, first)
-        return exact
+        if torch.equal(self._as_tensor(obs), self._obs) and self._random_state() == state["random"]:
+            return True
+        self._obs = None
+        if self._rows:
+            *row, terminated, _, first = self._rows[-1]
+            self._rows[-1] = (*row, terminated, ~terminated, first)
+        return False
