@@ -47,8 +47,8 @@ class Train:
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also write TensorBoard event files into the folder."""
     resume: OptionalPath = None
-    """Go on with the interrupted run in this folder, with its own configuration; besides, only --progress and
-    --tensorboard may be given."""
+    """Go on with the interrupted run in this folder, by default none. Its configuration is its own: give no other
+    options, except for what is shown or logged."""
 
     def run(self) -> None:
         """Train.

@@ -10,13 +10,18 @@ from dyna_ail.evaluation import Evaluation
 
 
 class Display:
-    """What the user sees of a run in progress: a bar on a terminal, else one plain line per evaluation."""
+    """A bar on a terminal, else one plain line per evaluation.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: the budget of interactions.
+        done: those that were done before, if the run is resumed.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.total = total
+        self.total, self.done_before = total, done
         self.start = time.perf_counter()
         self.bar: Progress | None = None
         if Console().is_terminal:
@@ -29,7 +34,7 @@ class Display:
                 refresh_per_second=2,
                 speed_estimate_period=600,
             )
-            self.task = self.bar.add_task("train", total=total, status="")
+            self.task = self.bar.add_task("train", total=total, completed=done, status="")
             self.bar.start()
 
     def advance(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
@@ -42,7 +47,8 @@ class Display:
         elif result is not None:
             share = f" = {score:.0%} of expert" if np.isfinite(score) else ""
             elapsed = time.perf_counter() - self.start
-            left = _clock(elapsed * (self.total - done) / done) if done else "-:--"
+            new = done - self.done_before
+            left = _clock(elapsed * (self.total - done) / new) if new else "-:--"
             line = (
                 f"{done:,}/{self.total:,} interactions  return {result.mean:,.1f}{share}  {_clock(elapsed)} left {left}"
             )

@@ -60,7 +60,7 @@ class Journal:
         shared = [TensorBoardOutputFormat(str(folder))] if tensorboard else []
         self.loggers = {name: Logger(str(folder), [rows, *shared]) for name, rows in self.tables.items()}
         self.health = Health()
-        self.display = Display(config.interactions) if progress else None
+        self.display = Display(config.interactions, state.get("checkpoint_at") or 0) if progress else None
         self.start = time.perf_counter() - state.get("seconds", 0.0)
         self.next_evaluation: int = state.get("next_evaluation", 0)
         self.evaluated_at: int = state.get("evaluated_at", -1)
