@@ -55,10 +55,10 @@ class Journal:
         self.folder, self.config, self.references = folder, config, references
         safety, state = config.safety, state or {}
         self.environments = make_environments(config.task, config.evaluation.episodes, safety.step_timeout)
-        sizes = state.get("sizes", {})
-        self.tables = {name: Rows(folder / name, sizes.get(name, 0)) for name in (record.PROGRESS, record.DIAGNOSTICS)}
+        rows = state.get("rows", {})
+        self.tables = {name: Rows(folder / name, rows.get(name, 0)) for name in (record.PROGRESS, record.DIAGNOSTICS)}
         shared = [TensorBoardOutputFormat(str(folder))] if tensorboard else []
-        self.loggers = {name: Logger(str(folder), [rows, *shared]) for name, rows in self.tables.items()}
+        self.loggers = {name: Logger(str(folder), [table, *shared]) for name, table in self.tables.items()}
         self.health = Health()
         self.display = Display(config.interactions, state.get("checkpoint_at") or 0) if progress else None
         self.start = time.perf_counter() - state.get("seconds", 0.0)
@@ -71,7 +71,7 @@ class Journal:
     def state_dict(self) -> dict[str, Any]:
         """What an interrupted run's journal goes on from."""
         return {
-            "sizes": {name: rows.sync() for name, rows in self.tables.items()},
+            "rows": {name: table.sync() for name, table in self.tables.items()},
             "seconds": self._seconds(),
             "next_evaluation": self.next_evaluation,
             "evaluated_at": self.evaluated_at,

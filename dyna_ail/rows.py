@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -22,23 +23,24 @@ class Rows(KVWriter):
 
     Args:
         path: the file.
-        size: keep the first ``size`` bytes of it and go on from there; 0 starts anew.
+        rows: keep so many of the rows in it and go on after them; 0 starts anew.
 
     Raises:
-        InputError: the file is shorter than ``size``.
+        InputError: the file has fewer rows.
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, rows: int = 0) -> None:
+        self.path, self.rows = path, rows
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        found = os.fstat(self.file).st_size
-        if found < size:
+        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        if rows and len(lines) <= rows:
             os.close(self.file)
-            raise InputError(f"{path} has {found} bytes; it had {size} when the checkpoint was made. Restore the file.")
-        os.ftruncate(self.file, size)
-        with path.open(newline="") as file:
-            self.columns = next(csv.reader(file), [])
+            found = max(0, len(lines) - 1)
+            raise InputError(f"{path} has {found} rows; it had {rows} when the checkpoint was made. Restore the file.")
+        kept = lines[: rows + 1] if rows else []
+        os.ftruncate(self.file, sum(map(len, kept)))
+        self.columns = next(csv.reader(line.decode() for line in kept), [])
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Append a row. A new column makes the file anew, with empty cells in the rows so far."""
@@ -56,13 +58,16 @@ class Rows(KVWriter):
             self.columns = new
             header = [dict(zip(new, new, strict=True))]
         data = _lines(self.columns, [*header, key_values])
+        size = os.fstat(self.file).st_size
         if os.write(self.file, data) < len(data):
-            raise OSError(28, os.strerror(28), str(self.path))
+            os.ftruncate(self.file, size)  # no half row on a full disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self.rows += 1
 
     def sync(self) -> int:
-        """Make sure that the rows are on the disk; returns the size of the file in bytes."""
+        """Make sure that the rows are on the disk; returns their number."""
         os.fsync(self.file)
-        return os.fstat(self.file).st_size
+        return self.rows
 
     def close(self) -> None:
         """Close the file."""
