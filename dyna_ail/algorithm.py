@@ -62,8 +62,9 @@ class DynaAIL:
         self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
         self.forward_model = ForwardModel(scaling, config.forward_model)
-        self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
-        self.planner = PLANNERS[config.planner.method](acting, self.discriminator, self.forward_model, scaling, config)
+        learned = self.agent, self.discriminator, self.forward_model
+        self.model_free = MODEL_FREE[config.model_free.method](*learned, config)
+        self.planner = PLANNERS[config.planner.method](*learned, scaling, config)
         self.iteration = 0
         self.started = False
         self.metrics: dict[str, float] = {}
@@ -120,7 +121,7 @@ class DynaAIL:
             progress = self.interactions / budget
             discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
             # Line 6: update the policy on the real trajectories (Eq. 7).
-            model_free = self.model_free.update(segment)
+            model_free = self.model_free.update(segment, progress, generator)
             # Line 7: train the forward model on B (Eq. 5).
             model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
