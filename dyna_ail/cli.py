@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ import tyro
 
 from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, printable
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError, printable
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -133,6 +133,39 @@ class Table:
         from dyna_ail.tables import scores
 
         print(scores(self.runs))
+
+
+@dataclass
+class Sweep:
+    """Train a grid of runs, several at a time; started again, it goes on where it was stopped.
+
+    Every combination of the varied values is run with every seed.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    """Folder of the sweep: runs are written to TASK/SETTING/SEED in it."""
+    vary: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")] = ()
+    """A setting of `dyna-ail train` and its values, such as planner.horizon=5,10,50, task=Hopper-v5,Walker2d-v5 or
+    preset=dyna-ail,gail; may be given many times, and with one value to set it. By default nothing is varied but the
+    seed."""
+    seeds: int = 5
+    """Seeds 0 to N - 1."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at a time, by default one for every core."""
+    scheduler: str | None = None
+    """Address of a Dask cluster whose workers see the same folders, such as tcp://host:8786; by default the runs are
+    made on this machine."""
+
+    def run(self) -> None:
+        """Run it, and say what failed.
+
+        Raises:
+            SweepError: some runs failed or were stopped.
+        """
+        from dyna_ail.sweep import grid, read_variations, report, run
+
+        _at_least("--jobs", self.jobs, 1)
+        report(run(grid(read_variations(self.vary), self.seeds, self.out), self.jobs, self.scheduler))
 
 
 @dataclass
@@ -293,9 +326,10 @@ class DemosInfo:
                 print(printable(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}"))
 
 
-Command = Train | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+Command = Train | Sweep | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
 COMMANDS = {
     "train": Train,
+    "sweep": Sweep,
     "evaluate": Evaluate,
     "plot": Plot,
     "table": Table,
@@ -314,14 +348,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 a value became NaN or infinite, or the environment failed; 2 the input cannot be used; 130 stopped by
         Ctrl-C, 143 by SIGTERM.
     """
+    return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Do the work, with one line instead of a traceback for what users can mend; returns the exit code."""
     if "" not in sys.path:
         sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return work() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (NonFiniteError, EnvironmentFailure) as error:
+    except (NonFiniteError, EnvironmentFailure, SweepError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone

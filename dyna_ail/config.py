@@ -7,7 +7,8 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dyna_ail.errors import InputError
 
@@ -304,6 +305,34 @@ def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
     for head, inner in grouped.items():
         changes[head] = _replace(getattr(part, head), inner, prefix=f"{prefix}{head}.")
     return dataclasses.replace(part, **changes)
+
+
+def parse_value(key: str, text: str) -> Any:
+    """The value of the dotted setting ``key`` that ``text`` writes; widths as 64x64, no value as none.
+
+    Raises:
+        InputError: an unknown setting, or a text that is no value of its type.
+    """
+    kind: Any = Config
+    for name in key.split("."):
+        hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if name not in hints:
+            raise InputError(f"unknown setting {key!r}: {nearest(name, hints or [key])}")
+        kind = hints[name]
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if text == "none" and type(None) in options:
+        return None
+    kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if get_origin(kind) is tuple:
+            return tuple(get_args(kind)[0](width) for width in text.split("x"))
+        return text if get_origin(kind) is Literal else kind(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{text!r} is no value of {key}, which must be of type {getattr(kind, '__name__', kind)}."
+        ) from error
 
 
 def to_dict(config: Config) -> dict[str, Any]:
