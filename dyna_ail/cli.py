@@ -135,6 +135,9 @@ class Table:
         print(scores(self.runs))
 
 
+Vary = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")]
+
+
 @dataclass
 class Sweep:
     """Train a grid of runs, several at a time; started again, it goes on where it was stopped.
@@ -144,9 +147,9 @@ class Sweep:
 
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """Folder of the sweep: runs are written to TASK/SETTING/SEED in it."""
-    vary: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")] = ()
+    vary: Vary = ()
     """A setting of `dyna-ail train` and its values, such as planner.horizon=5,10,50, task=Hopper-v5,Walker2d-v5 or
-    preset=dyna-ail,gail; may be given many times, and with one value to set it. By default nothing is varied but the
+    preset=dyna-ail,gail; may be given many times, and with one value to set it. By default nothing varies but the
     seed."""
     seeds: int = 5
     """Seeds 0 to N - 1."""
@@ -162,10 +165,50 @@ class Sweep:
         Raises:
             SweepError: some runs failed or were stopped.
         """
-        from dyna_ail.sweep import grid, read_variations, report, run
+        from dyna_ail.sweep import grid, read_variations, run
 
         _at_least("--jobs", self.jobs, 1)
-        report(run(grid(read_variations(self.vary), self.seeds, self.out), self.jobs, self.scheduler))
+        run(grid(read_variations(self.vary), self.seeds, self.out), self.jobs, self.scheduler)
+
+
+@dataclass
+class Ablate:
+    """Compare both phases together with each of them alone at equal real interactions: a sweep, a figure and a table.
+
+    The presets dyna-ail (both), gail (model-free only) and model-based (planning only).
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    """Folder of the study."""
+    vary: Vary = ()
+    """Other settings, as in `dyna-ail sweep`; by default none."""
+    seeds: int = 5
+    """Seeds 0 to N - 1."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at a time, by default one for every core."""
+    scheduler: str | None = None
+    """Address of a Dask cluster, as in `dyna-ail sweep`; by default none."""
+
+    def run(self) -> None:
+        """Run it, draw it and print the table.
+
+        Raises:
+            SweepError: some runs failed or were stopped; nothing is drawn then.
+        """
+        from dyna_ail.plots import learning_curves
+        from dyna_ail.sweep import grid, read_variations, run
+        from dyna_ail.tables import scores
+
+        _at_least("--jobs", self.jobs, 1)
+        ablation = {"preset": ["dyna-ail", "gail", "model-based"], **read_variations(self.vary)}
+        cells = grid(ablation, self.seeds, self.out)
+        run(cells, self.jobs, self.scheduler)
+        folders = [cell.folder for cell in cells]
+        for file in learning_curves(folders, self.out / "ablation.png"):
+            print(file)
+        table = scores(folders)
+        (self.out / "ablation.md").write_text(table + "\n", encoding="utf-8")
+        print(table)
 
 
 @dataclass
@@ -326,10 +369,13 @@ class DemosInfo:
                 print(printable(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}"))
 
 
-Command = Train | Sweep | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+Command = (
+    Train | Sweep | Ablate | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+)
 COMMANDS = {
     "train": Train,
     "sweep": Sweep,
+    "ablate": Ablate,
     "evaluate": Evaluate,
     "plot": Plot,
     "table": Table,

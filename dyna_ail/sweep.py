@@ -91,7 +91,7 @@ def grid(variations: Mapping[str, Sequence[Any]], seeds: int, out: Path) -> list
     return cells
 
 
-def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> list[Outcome]:
+def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
     """Run the cells that are not finished yet, and show what runs, waits, finished and failed.
 
     Args:
@@ -99,11 +99,9 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> list[
         jobs: runs at a time; of a cluster, as many as it has threads.
         scheduler: address of a ``dask.distributed`` scheduler, whose workers see the same folders; None: this machine.
 
-    Returns:
-        An outcome for every cell.
-
     Raises:
         InputError: a folder holds a run of other settings, or the cluster cannot be reached.
+        SweepError: some runs did not finish; names them.
     """
     from joblib import delayed
 
@@ -122,7 +120,11 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> list[
         except KeyboardInterrupt:  # the runs have heard it too, and save themselves
             _stopping.set()
             raise
-    return [found[cell.name] for cell in cells]
+    left = [found[cell.name] for cell in cells if found[cell.name].state != "finished"]
+    print(f"{len(cells) - len(left)} of {len(cells)} runs finished")
+    if left:
+        told = "".join(f"\n  {outcome.name}: {outcome.state}. {outcome.message}" for outcome in left)
+        raise SweepError(f"{len(left)} runs did not finish; the same command goes on with them:{told}")
 
 
 _stopping = threading.Event()
@@ -154,19 +156,6 @@ def run_cell(cell: Cell) -> Outcome:
     lines = said.strip().splitlines()
     killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Outcome(cell.name, "failed", lines[-1] if lines and code > 0 else killed)
-
-
-def report(outcomes: Sequence[Outcome]) -> None:
-    """Print how many runs finished.
-
-    Raises:
-        SweepError: some did not; names them.
-    """
-    left = [outcome for outcome in outcomes if outcome.state != "finished"]
-    print(f"{len(outcomes) - len(left)} of {len(outcomes)} runs finished")
-    if left:
-        told = "".join(f"\n  {outcome.name}: {outcome.state}. {outcome.message}" for outcome in left)
-        raise SweepError(f"{len(left)} runs did not finish; the same command goes on with them:{told}")
 
 
 def _finished(cell: Cell) -> bool:
