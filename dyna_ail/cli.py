@@ -97,7 +97,7 @@ class Evaluate:
 
 @dataclass
 class Plot:
-    """Draw the return of runs against environment interactions.
+    """Draw runs, wherever they were made: their return against environment interactions, or another figure.
 
     Runs that differ in their seed alone are drawn as one setting: interquartile mean and 95% bootstrap interval.
     """
@@ -107,15 +107,43 @@ class Plot:
     ]
     """Folders of runs."""
     out: OptionalPath = None
-    """The .png or .pdf to write (several runs: both); by default learning_curve.png, in the folder of a single run."""
+    """The .png or .pdf to write (several runs: both, and the numbers as .csv); by default named after the figure, in
+    the folder of a single run."""
+    held: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
+    """Draw the interactions to held 90% of the expert against this setting instead, such as planner.horizon; by default
+    not drawn."""
+    score: Annotated[int | None, tyro.conf.arg(metavar="INTERACTIONS")] = None
+    """Draw the scores after so many interactions instead; by default not drawn."""
+    share: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw planning's share of the wall time instead."""
+    diagnostics: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw one page of diagnostics instead."""
 
     def run(self) -> None:
-        """Draw, and print the files."""
-        from dyna_ail.plots import learning_curves
+        """Draw, and print the files.
+
+        Raises:
+            InputError: more than one figure asked for, or runs that do not fit it.
+        """
+        from dyna_ail import plots
         from dyna_ail.record import FIGURE
 
-        out = self.out or (self.runs[0] / FIGURE if len(self.runs) == 1 else Path(FIGURE))
-        for file in learning_curves(self.runs, out):
+        asked = [name for name in ("held", "score", "share", "diagnostics") if getattr(self, name) not in (None, False)]
+        if len(asked) > 1:
+            raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
+        name = f"{asked[0]}.png" if asked else FIGURE
+        out = self.out or (self.runs[0] / name if len(self.runs) == 1 else Path(name))
+        if self.held is not None:
+            files = plots.held_interactions(self.runs, out, self.held)
+        elif self.score is not None:
+            files = plots.scores_at(self.runs, out, self.score)
+        elif self.share:
+            files = plots.planning_share(self.runs, out)
+        elif self.diagnostics:
+            files = plots.diagnostics_page(self.runs, out)
+        else:
+            files = plots.learning_curves(self.runs, out)
+        for file in files:
             print(file)
 
 
