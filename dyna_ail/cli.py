@@ -131,7 +131,7 @@ class Plot:
         asked = [name for name in ("held", "score", "share", "diagnostics") if getattr(self, name) not in (None, False)]
         if len(asked) > 1:
             raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
-        name = f"{asked[0]}.png" if asked else FIGURE
+        name = f"{asked[0]}_figure.png" if asked else FIGURE
         out = self.out or (self.runs[0] / name if len(self.runs) == 1 else Path(name))
         if self.held is not None:
             files = plots.held_interactions(self.runs, out, self.held)

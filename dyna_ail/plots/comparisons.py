@@ -45,27 +45,31 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
     for panel, records in zip(axes, tasks.values(), strict=True):
         budget = max(record.progress["interactions"][-1] for record in records)
         never = 1.1 * budget
-        for index, (label, group) in enumerate(by_setting(records, apart_from=key).items()):
+        values = sorted({_number(record, key) for record in records})
+        groups = by_setting(records, apart_from=key)
+        for index, (label, group) in enumerate(groups.items()):
             held: dict[float, list[float]] = {_number(record, key): [] for record in group}
             for record in group:
                 reached = interactions_to(record.progress, THRESHOLD, HOLD)
                 held[_number(record, key)].append(np.inf if reached is None else reached)
                 rows.append({"task": record.config.task, "setting": label, key: _number(record, key)})
                 rows[-1] |= {"seed": record.config.seed, "held_from": reached}
-            x = np.array(sorted(held))
-            medians = np.array([np.median(held[value]) for value in x])
+            # Side by side, or runs that never hold it would hide each other.
+            x = {value: values.index(value) + 0.16 * (index - (len(groups) - 1) / 2) for value in sorted(held)}
+            medians = np.minimum([np.median(held[value]) for value in x], never)
             look = style(index)
-            panel.plot(x, np.where(np.isfinite(medians), medians, np.nan), label=f"{label}, median", **look)
-            for value in x:
+            panel.plot(list(x.values()), medians, label=f"{label}, median", **look)
+            for value, place in x.items():
                 drawn = np.minimum(held[value], never)
-                spread = np.full(len(drawn), value)
-                panel.scatter(spread, drawn, color=look["color"], marker=look["marker"], alpha=0.5, s=18)
+                panel.scatter(
+                    np.full(len(drawn), place), drawn, color=look["color"], marker=look["marker"], alpha=0.5, s=18
+                )
         panel.axhline(never, color="0.35", linewidth=1, linestyle=(0, (1, 2)))
         across = panel.get_yaxis_transform()
-        panel.text(0.01, never, "not held", transform=across, va="bottom", fontsize=8, color="0.35")
+        panel.text(0.5, never, "not held", transform=across, ha="center", va="bottom", fontsize=8, color="0.35")
         panel.set_title(title([record.config for record in records]), fontsize=10)
         panel.set_xlabel(f"{key}{' (T_p)' if key == 'planner.horizon' else ''}")
-        panel.set_xticks(sorted({_number(record, key) for record in records}))
+        panel.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         panel.set_ylabel("interactions to held 90% of the expert")
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         panel.set_ylim(bottom=0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dyna_ail.config import Config
 from dyna_ail.errors import InputError
+from dyna_ail.record import DIAGNOSTICS, PROGRESS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,8 +37,10 @@ def check_out(out: Path) -> None:
     """Refuse a figure that cannot be one, before any work.
 
     Raises:
-        InputError: ``out`` does not end in .png or .pdf, or is a folder.
+        InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table.
     """
+    if out.with_suffix(".csv").name in (PROGRESS, DIAGNOSTICS):
+        raise InputError(f"the numbers of {out} would overwrite a run's table; choose another --out.")
     if out.suffix not in (".png", ".pdf") or out.is_dir():
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
 
