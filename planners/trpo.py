@@ -40,7 +40,7 @@ class TRPOPlanner:
             found = self.imagine(replay, generator)
             metrics = trust_region_step(self.agent, rollout_buffer(self.agent, found))
             metrics["cost_per_step"] = -found.reward.mean().item()
-            metrics["ended"] = found.terminated.any(0).float().mean().item()
+            metrics["alive"] = 1 - found.terminated.any(0).float().mean().item()
         return metrics
 
     @torch.no_grad()

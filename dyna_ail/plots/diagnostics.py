@@ -18,7 +18,7 @@ from dyna_ail.record import DIAGNOSTICS, Record
 PANELS: dict[str, tuple[str, ...]] = {
     "D's accuracy": ("discriminator/accuracy_policy", "discriminator/accuracy_expert"),
     "model error by depth": ("model/error_",),
-    "imagined rollouts that end": ("planner/ended",),
+    "imagined rollouts that last": ("planner/alive",),
     "policy's standard deviation": ("policy/std",),
     "KL by which a phase moves the policy": ("policy/model_free_kl", "policy/planner_kl"),
     "cosine of the two phases' steps": ("policy/steps_cosine",),
@@ -55,6 +55,8 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
         for name, parts in PANELS.items()
         if (found := sorted((c for c in present if any(part in c for part in parts)), key=_natural))
     }
+    if len(groups) > 1 and len(depths := drawn.get("model error by depth", [])) > 2:
+        drawn["model error by depth"] = [depths[0], depths[-1]]
     figure, axes = panels(len(drawn), width=4.2, height=3.0, columns=3)
     rows: list[Row] = []
     for panel, (name, names) in zip(axes, drawn.items(), strict=True):
@@ -77,7 +79,7 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
         panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k")
         if len(groups) == 1 and len(names) > 1:
             panel.legend([_short(column) for column in names], fontsize=6, frameon=False, ncols=2)
-    settings = [f"{label} ({len(tables)} runs)" for label, tables in groups.items()]
+    settings = [f"{label} ({len(tables)} run{'s' * (len(tables) > 1)})" for label, tables in groups.items()]
     figure.suptitle(f"{records[0].config.task}: {'; '.join(settings)}", fontsize=10)
     if len(groups) > 1:
         lines = [panel.plot([], [], **(style(i) | {"marker": None}))[0] for i in range(len(groups))]
