@@ -319,6 +319,9 @@ def parse_value(key: str, text: str) -> Any:
         if name not in hints:
             raise InputError(f"unknown setting {key!r}: {nearest(name, hints or [key])}")
         kind = hints[name]
+    if dataclasses.is_dataclass(kind):
+        first = next(iter(get_type_hints(kind)))
+        raise InputError(f"{key!r} is a group of settings: name one, such as {key}.{first}.")
     options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if text == "none" and type(None) in options:
         return None

@@ -166,7 +166,7 @@ def test_cost_to_go_known_values():
 
 @pytest.mark.parametrize("wrong", [0.0, 0.7], ids=["right-model", "wrong-model"])
 def test_recorded_states_are_reproduced_and_the_gradient_is_the_model_s_there(wrong):
-    """MGAIL's Algorithm 1, lines 9-15: the recursion along real states, with the partials of the model taken at them."""
+    """MGAIL's Algorithm 1, lines 9-15: the recursion along real states, with the model's partials taken at them."""
     toy = Toy.make(stop=False)
     g = torch.Generator().manual_seed(6)
     noise = torch.randn(HORIZON, BATCH, ACT, generator=g, dtype=torch.float64)
@@ -180,7 +180,9 @@ def test_recorded_states_are_reproduced_and_the_gradient_is_the_model_s_there(wr
         return toy.model(obs, action), torch.ones_like(obs[..., 0]), hidden
 
     recorded = torch.stack(real[1:])
-    again = unroll(start, torch.zeros(BATCH, 0), noise, lambda s, xi: toy.policy(theta, s, xi), toy.cost, model, recorded)
+    again = unroll(
+        start, torch.zeros(BATCH, 0), noise, lambda s, xi: toy.policy(theta, s, xi), toy.cost, model, recorded
+    )
     assert torch.equal(again.obs, torch.stack(real))
     J = cost_to_go(again, GAMMA)[0]
     for i in range(BATCH):
