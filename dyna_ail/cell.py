@@ -8,8 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
-from dyna_ail.cli import guarded
 from dyna_ail.config import from_dict
+from dyna_ail.exits import guarded
 
 
 def work() -> None:

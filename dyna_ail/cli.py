@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,8 @@ import tyro
 
 from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError, printable
+from dyna_ail.errors import InputError, printable
+from dyna_ail.exits import guarded
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -423,30 +423,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C, 143 by SIGTERM.
     """
     return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
-
-
-def guarded(work: Callable[[], int | None]) -> int:
-    """Do the work, with one line instead of a traceback for what users can mend; returns the exit code."""
-    if "" not in sys.path:
-        sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
-    try:
-        return work() or 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (NonFiniteError, EnvironmentFailure, SweepError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a folder that may not be entered, a name too long, a full disk
-        print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        return 128 + getattr(stop, "signum", signal.SIGINT)
-    except SystemExit as stop:  # tyro, after --help or a message of its own
-        return stop.code if isinstance(stop.code, int) else 0
 
 
 def _run(arguments: list[str]) -> int:
