@@ -71,7 +71,7 @@ TASKS: dict[str, Task] = {
         Task("Walker2d-v5", 1.66, 6205.994, BUNDLED / "walker2d-v5.npz"),
         Task("HalfCheetah-v5", -279.376, 4726.015, BUNDLED / "halfcheetah-v5.npz"),
         Task("Ant-v5", -53.71, 3836.688, BUNDLED / "ant-v5.npz"),
-        Task("Humanoid-v5", 111.161),
+        Task("Humanoid-v5", 111.161, 4635.397, BUNDLED / "humanoid-v5.npz", {"trajectories": 80}),
     )
 }
 
