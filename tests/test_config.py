@@ -36,6 +36,8 @@ MAY_BE_ZERO = {
     "planner.final_learning_rate",
     "forward_model.weight_decay",
     "planner.updates",
+    "model_free.updates",
+    "model_free.final_learning_rate",
     "planner.saturation_penalty",
     "cloning.updates",
 }

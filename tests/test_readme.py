@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from runs import make_run
 from sb3_contrib import TRPO
 
 from dyna_ail.cli import COMMANDS, main
