@@ -175,7 +175,7 @@ def _pool(jobs: int, scheduler: str | None) -> Iterator[Callable[[Iterable[Any]]
     except ImportError as error:
         raise InputError("--scheduler needs dask.distributed: pip install 'dyna-ail[cluster]'.") from error
     try:
-        client = Client(scheduler, timeout=30)
+        client = Client(scheduler, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(f"no Dask scheduler answers at {scheduler}: {one_line(error)}") from error
     with client, parallel_config(backend="dask", client=client):
