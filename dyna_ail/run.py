@@ -107,9 +107,9 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Pa
         if restored is not None:
             learner, state = restored
             references = record.read_references(folder, config.task)
+            journal = Journal(folder, config, references, progress, tensorboard, state["journal"])
             for change in record.note_resumed(folder, learner.interactions):
                 _warn(f"{change}; the rest of the run may differ from what it would have been.")
-            journal = Journal(folder, config, references, progress, tensorboard, state["journal"])
             print(f"resumed at {learner.interactions:,} interactions")
             _learn(learner, journal)
             return folder
