@@ -98,8 +98,15 @@ def new_folder(config: Config, out: Path | None, force: bool) -> Iterator[Path]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of a run, and what a killed process left of a file in the making."""
-    for path in (folder / CHECKPOINT, folder / PREVIOUS, *folder.glob(".*.tmp")):
+    """Delete the checkpoints of a run."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+    remove_unfinished(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of files in the making; no run may be in progress in the folder."""
+    for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -103,6 +103,7 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Pa
     _check_tensorboard(tensorboard)
     config = record.read_config(folder)
     with record.locked(folder):
+        record.remove_unfinished(folder)
         restored = _restored(folder, config)
         if restored is not None:
             learner, state = restored
