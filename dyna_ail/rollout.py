@@ -104,12 +104,20 @@ class RealRollout:
         try:
             yield
         except EnvironmentFailure:
-            self.env.unwrapped.np_random.bit_generator.state = before
+            self._set_random_state(before)
             raise
 
     def _random_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.env.unwrapped.np_random.bit_generator.state  # type: ignore[assignment]
+        """That of the environment's own generator; empty if it has none, or none of Gymnasium's kind."""
+        generator = getattr(self.env.unwrapped, "np_random", None)
+        if not isinstance(generator, np.random.Generator) or not isinstance(generator.bit_generator, np.random.PCG64):
+            return {}
+        state: dict[str, Any] = generator.bit_generator.state  # type: ignore[assignment]
         return state
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        if state and self._random_state():
+            self.env.unwrapped.np_random.bit_generator.state = state
 
     def _columns(self) -> list[Tensor]:
         return [torch.stack(column) for column in zip(*self._rows, strict=True)]
@@ -123,13 +131,15 @@ class RealRollout:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands between two steps: tensors, numbers and containers of them."""
+        space, taken = self.env.action_space, len(self._actions)
+        actions = np.array(self._actions, dtype=space.dtype).reshape(taken, *(space.shape or ()))
         return {
             "interactions": self.interactions,
             "obs": self._obs,
             "noise": self._noise,
             "rows": self._columns() if self._rows else [],
             "start": self._start,
-            "actions": torch.as_tensor(np.array(self._actions)),
+            "actions": torch.as_tensor(actions),
             "random": self._random_state(),
         }
 
@@ -151,12 +161,11 @@ class RealRollout:
             self._obs = None
             return True
         obs = self.env.reset(seed=self.seed)[0]
-        random = self.env.unwrapped.np_random.bit_generator
         if self._obs is None:
-            random.state = state["random"]
-            return True
+            self._set_random_state(state["random"])
+            return bool(state["random"])
         if self._start is not None:
-            random.state = self._start
+            self._set_random_state(self._start)
             obs = self.env.reset()[0]
         over = False
         for action in self._actions:

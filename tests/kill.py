@@ -27,7 +27,7 @@ from dyna_ail.cli import main
 
 TABLES = ("progress.csv", "diagnostics.csv")
 LEFT = {"config.json", "versions.json", "policy.zip", "learning_curve.png", *TABLES}
-STEPS_PER_KILL = 40
+STEPS_PER_KILL = 25
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Killer:
     def options(self, out: str, *more: str) -> list[str]:
         """How the run is started."""
         demos = self.place / "demos.npz"
-        interactions = STEPS_PER_KILL * self.kills + 100
+        interactions = STEPS_PER_KILL * self.kills + 150
         options = tiny_options(interactions=interactions, steps_per_iteration=50, **{"evaluation.every": 100})
         return ["train", *options, "--demos", str(demos), "--out", out, *more]
 
@@ -125,7 +125,7 @@ class Killer:
             line, wait = "", draw.uniform(0, 1)  # as it starts
         else:
             line = process.stdout.readline()
-            self.await_checkpoints(draw.randrange(STEPS_PER_KILL // 2), process)
+            self.await_checkpoints(draw.randrange(STEPS_PER_KILL), process)
             wait = draw.uniform(0, draw.choice([0.02, 0.02, 0.02, 0.2]))
         time.sleep(wait)
         process.kill()
