@@ -151,9 +151,14 @@ class Journal:
 
     def _save_policy(self, learner: DynaAIL) -> None:
         """Replace policy.zip in one step, so that a killed run leaves a whole one."""
-        temporary = self.folder / ".policy.zip"
-        learner.save(temporary)
-        os.replace(temporary, self.folder / record.POLICY)
+        path = self.folder / record.POLICY
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with checkpoint.failing_as_oserror(path):
+                learner.save(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def close(self, how: str) -> None:
         """Close the tables, draw the figure and print the summary; ``how`` the run ended."""

@@ -98,8 +98,15 @@ def new_folder(config: Config, out: Path | None, force: bool) -> Iterator[Path]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of a run, and what a killed process left of a file in the making."""
-    for path in (folder / CHECKPOINT, folder / PREVIOUS, *folder.glob(".*.tmp")):
+    """Delete the checkpoints of a run."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+    remove_unfinished(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of files in the making; no run may be in progress in the folder."""
+    for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
@@ -158,11 +165,16 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
 
     Returns:
         A line for everything on which equal bits depend that has changed since the run started.
+
+    Raises:
+        InputError: versions.json cannot be understood.
     """
-    told, now = _read_json(folder / VERSIONS), versions()
-    resumed = [*told.get("resumed", []), {"interactions": interactions, **now}]
+    told, now = {"versions": {}, "resumed": [], **_read_json(folder / VERSIONS)}, versions()
+    if not isinstance(told["versions"], dict) or not isinstance(told["resumed"], list):
+        raise InputError(f"{folder / VERSIONS} must hold versions, an object, and resumed, a list if it is there.")
+    resumed = [*told["resumed"], {"interactions": interactions, **now}]
     write_json(folder / VERSIONS, {**told, "resumed": resumed})
-    before, after = ({**found.pop("versions", {}), **found} for found in (dict(told), dict(now)))
+    before, after = ({**found.pop("versions"), **found} for found in (dict(told), dict(now)))
     watched = ("python", *PACKAGES, "platform", "cpu", "threads")
     return [
         f"the run started with {name} {before.get(name)} and goes on with {after[name]}"
@@ -245,7 +257,7 @@ def read_config(path: Path) -> Config:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold a JSON object; it holds a {type(values).__name__}.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyna_ail.errors import EnvironmentFailure
 from dyna_ail.networks import require_finite
 from dyna_ail.policy import ImitationPolicy
 from dyna_ail.replay import Transitions
@@ -56,8 +58,8 @@ class RealRollout:
         """The next ``steps`` real interactions, or the rest of a segment that was interrupted.
 
         Raises:
-            EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
-            NonFiniteError: the environment's observation or the policy's action is not finite.
+            EnvironmentFailure: the environment raised, hung, or returned NaN or something else than its space says.
+            NonFiniteError: the policy's action is not finite.
         """
         if self._noise is None:
             self._noise = self.policy.noise((steps, 1), self.generator)
@@ -81,8 +83,9 @@ class RealRollout:
         require_finite("the policy's action", drawn)
         action = decode_action(env.action_space, drawn.numpy())
         received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
-        raw, _, terminated, truncated, _ = env.step(action)
-        next_obs = self._as_tensor(raw)
+        with self._undone_if_it_fails():
+            raw, _, terminated, truncated, _ = env.step(action)
+            next_obs = self._as_tensor(raw)
         self.interactions += 1
         first = not self._actions
         self._actions.append(action)
@@ -91,29 +94,52 @@ class RealRollout:
 
     def _reset(self) -> Tensor:
         self._start, self._actions = self._random_state() if self.interactions else None, []
-        return self._as_tensor(self.env.reset(seed=None if self.interactions else self.seed)[0])
+        with self._undone_if_it_fails():
+            return self._as_tensor(self.env.reset(seed=None if self.interactions else self.seed)[0])
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        """What a failing step or reset drew is drawn again once the environment is mended."""
+        before = self._random_state()
+        try:
+            yield
+        except EnvironmentFailure:
+            self._set_random_state(before)
+            raise
 
     def _random_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.env.unwrapped.np_random.bit_generator.state  # type: ignore[assignment]
+        """That of the environment's own generator; empty if it has none, or none of Gymnasium's kind."""
+        generator = getattr(self.env.unwrapped, "np_random", None)
+        if not isinstance(generator, np.random.Generator) or not isinstance(generator.bit_generator, np.random.PCG64):
+            return {}
+        state: dict[str, Any] = generator.bit_generator.state  # type: ignore[assignment]
         return state
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        if state and self._random_state():
+            self.env.unwrapped.np_random.bit_generator.state = state
 
     def _columns(self) -> list[Tensor]:
         return [torch.stack(column) for column in zip(*self._rows, strict=True)]
 
     def _as_tensor(self, obs: Any) -> Tensor:
         tensor = torch.as_tensor(np.asarray(obs, dtype=np.float32).copy())
-        require_finite(f"the environment's observation at interaction {self.interactions}", tensor)
+        if not torch.isfinite(tensor).all():
+            value = tensor[~torch.isfinite(tensor)][0].item()
+            raise EnvironmentFailure(f"the environment's observation became {value} after {self.interactions:,} steps.")
         return tensor
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands between two steps: tensors, numbers and containers of them."""
+        space, taken = self.env.action_space, len(self._actions)
+        actions = np.array(self._actions, dtype=space.dtype).reshape(taken, *(space.shape or ()))
         return {
             "interactions": self.interactions,
             "obs": self._obs,
             "noise": self._noise,
             "rows": self._columns() if self._rows else [],
             "start": self._start,
-            "actions": torch.as_tensor(np.array(self._actions)),
+            "actions": torch.as_tensor(actions),
             "random": self._random_state(),
         }
 
@@ -132,18 +158,22 @@ class RealRollout:
         self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
         self.interactions = state["interactions"]
         if not self.interactions:
+            self._obs = None
             return True
         obs = self.env.reset(seed=self.seed)[0]
-        random = self.env.unwrapped.np_random.bit_generator
         if self._obs is None:
-            random.state = state["random"]
-            return True
+            self._set_random_state(state["random"])
+            return bool(state["random"])
         if self._start is not None:
-            random.state = self._start
+            self._set_random_state(self._start)
             obs = self.env.reset()[0]
+        over = False
         for action in self._actions:
-            obs = self.env.step(action)[0]
-        if torch.equal(self._as_tensor(obs), self._obs) and self._random_state() == state["random"]:
+            if over:  # some environments take no step then
+                break
+            obs, _, *ends, _ = self.env.step(action)
+            over = any(ends)
+        if not over and torch.equal(self._as_tensor(obs), self._obs) and self._random_state() == state["random"]:
             return True
         self._obs = None
         if self._rows:

@@ -103,13 +103,14 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Pa
     _check_tensorboard(tensorboard)
     config = record.read_config(folder)
     with record.locked(folder):
+        record.remove_unfinished(folder)
         restored = _restored(folder, config)
         if restored is not None:
             learner, state = restored
             references = record.read_references(folder, config.task)
+            journal = Journal(folder, config, references, progress, tensorboard, state["journal"])
             for change in record.note_resumed(folder, learner.interactions):
                 _warn(f"{change}; the rest of the run may differ from what it would have been.")
-            journal = Journal(folder, config, references, progress, tensorboard, state["journal"])
             print(f"resumed at {learner.interactions:,} interactions")
             _learn(learner, journal)
             return folder
@@ -124,19 +125,21 @@ def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | 
     """The learner as its newest sound checkpoint has it, and that checkpoint; None if there is none at all.
 
     Raises:
-        InputError: there are checkpoints, but none can be used.
+        InputError: there are checkpoints, but none can be used; or the environment cannot be made.
+        EnvironmentFailure: the environment failed on the way back to where it was.
     """
     from dyna_ail import checkpoint
     from dyna_ail.algorithm import DynaAIL
     from dyna_ail.envs.tasks import make_env
 
-    problems = []
+    problems: dict[Path, str] = {}
     for path, state in checkpoint.saved(folder):
+        env = make_env(config.task)  # if it cannot be made, it is not the checkpoint that is to blame
         try:
             if isinstance(state, InputError):
                 raise state
             pairs = ExpertPairs(*(state["expert"][name].numpy() for name in ("obs", "action")))
-            learner = DynaAIL(make_env(config.task), pairs, config)
+            learner = DynaAIL(env, pairs, config)
             if not checkpoint.restore(learner, state):
                 _warn(
                     "the environment could not be brought back to where it was: it begins a new episode, and the rest "
@@ -145,9 +148,13 @@ def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | 
         except EnvironmentFailure:
             raise
         except Exception as error:  # a checkpoint with other contents fails in its own way
-            problems.append(str(error) if isinstance(error, InputError) else f"{path} does not fit: {one_line(error)}")
-            _warn(problems[-1])
+            told = isinstance(error, InputError) and str(path) in str(error)
+            problems[path] = str(error) if told else f"{str(path)!r} does not fit: {one_line(error)}"
+            _warn(problems[path])
+            env.close()
         else:
+            for damaged in problems:  # or the next checkpoint would take it for the previous one
+                damaged.unlink()
             return learner, state
     if problems:
         raise InputError(

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dyna_ail.errors import EnvironmentFailure, InputError, one_line
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, one_line
 
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -53,7 +53,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             with _alarm(self.seconds):
                 return call()
-        except (InputError, ArithmeticError):
+        except (InputError, NonFiniteError):
             raise
         except _TooLong:
             self._fail(f"did not answer within {self.seconds:g} seconds (--step_timeout)")

@@ -172,7 +172,7 @@ def test_interrupt_stops_cleanly_with_everything_on_disk(demos: Path, tmp_path: 
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err == "\nstopping after this iteration; press Ctrl-C again to stop at once\n"
+    assert err == "\nstopping after the step or the updates in progress; once more to stop at once\n"
     assert "stopped: return" in out  # the first line of all when the interrupt comes early
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert files >= {"config.json", "versions.json", "progress.csv", "policy.zip", "learning_curve.png"}
