@@ -177,6 +177,8 @@ def _learn(learner: DynaAIL, journal: Journal) -> None:
             journal.checkpoint(learner)
         journal.close("stopped")
         raise
+    except BrokenPipeError:  # the reader of the output has gone; it is not about the folder
+        raise
     except OSError as error:
         raise InputError(f"cannot write to {journal.folder}: {error.strerror or error}. {journal.hint()}") from error
     finally:
