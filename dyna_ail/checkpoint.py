@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dyna_ail.config import to_dict
+from dyna_ail.envs.guard import Guard
 from dyna_ail.errors import InputError, one_line
 from dyna_ail.files import check_archive, replacing
 from dyna_ail.record import CHECKPOINT, DIAGNOSTICS, PREVIOUS, PROGRESS
@@ -66,6 +67,8 @@ def restore(learner: DynaAIL, state: dict[str, Any]) -> bool:
     learner.replay.load_state_dict(state["replay"])
     learner.iteration, learner.planner.imagined, learner.started = state["iteration"], state["imagined"], True
     exact = learner.rollout.load_state_dict(state["rollout"])
+    if isinstance(learner.rollout.env, Guard):
+        learner.rollout.env.steps = learner.interactions  # what its messages count
     if not (exact or state["rollout"]["rows"]):
         learner.replay.cut()
     learner.generator.set_state(state["generator"])

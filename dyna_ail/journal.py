@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from dyna_ail import checkpoint, record
 from dyna_ail.config import Config
 from dyna_ail.display import Display
-from dyna_ail.errors import Stopped
+from dyna_ail.errors import EnvironmentFailure, Stopped
 from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
 from dyna_ail.health import Health
 from dyna_ail.rows import Rows
@@ -126,7 +126,10 @@ class Journal:
     def _evaluate(self, learner: DynaAIL) -> None:
         done, every = learner.interactions, self.config.evaluation.every
         seed = evaluation_seed(self.config.seed, done)
-        result = evaluate(learner.policy, self.environments, self.config.evaluation.episodes, seed)
+        try:
+            result = evaluate(learner.policy, self.environments, self.config.evaluation.episodes, seed)
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"in the evaluation at {done:,} interactions {error}") from error
         score = normalised_score(result.mean, self.references["random"], self.references["expert"])
         row = {
             "interactions": done,

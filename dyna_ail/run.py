@@ -145,8 +145,8 @@ def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | 
                     "the environment could not be brought back to where it was: it begins a new episode, and the rest "
                     "of the run differs from what it would have been."
                 )
-        except EnvironmentFailure:
-            raise
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"on the way back to where the run was, {error}") from error
         except Exception as error:  # a checkpoint with other contents fails in its own way
             told = isinstance(error, InputError) and str(path) in str(error)
             problems[path] = str(error) if told else f"{str(path)!r} does not fit: {one_line(error)}"
@@ -176,6 +176,8 @@ def _learn(learner: DynaAIL, journal: Journal) -> None:
         if learner.rollout.collecting:
             journal.checkpoint(learner)
         journal.close("stopped")
+        raise
+    except BrokenPipeError:  # the reader of the output has gone; it is not about the folder
         raise
     except OSError as error:
         raise InputError(f"cannot write to {journal.folder}: {error.strerror or error}. {journal.hint()}") from error

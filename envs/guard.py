@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
 
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, one_line
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, one_line, printable
 
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -21,20 +21,23 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         env: the environment.
         seconds: the longest that a step or a reset may take. An alarm signal watches it: only in the main thread,
             where the system has one that nobody else uses, and not inside a library that never returns to Python.
+
+    Attributes:
+        steps: so far, as the messages count them.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], seconds: float) -> None:
         super().__init__(env)
         self.seconds = seconds
-        self.steps, self.episodes, self.in_episode = 0, 0, 0
+        self.steps, self.in_episode = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset, checked."""
-        self.episodes, self.in_episode = self.episodes + 1, 0
+        self.in_episode = 0
         found = self._watched(lambda: self.env.reset(seed=seed, options=options))
         if not (isinstance(found, tuple) and len(found) == 2):
             self._fail(f"returned {_brief(found)}, not (observation, info)")
-        self._check(found[0])
+        self._check(*found)
         return found
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -43,11 +46,21 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         found = self._watched(lambda: self.env.step(action))
         if not (isinstance(found, tuple) and len(found) == 5):
             self._fail(f"returned {_brief(found)}, not (observation, reward, terminated, truncated, info)")
-        self._check(found[0])
-        for name, flag in zip(("terminated", "truncated"), found[2:4], strict=True):
+        obs, reward, *flags, info = found
+        self._check(obs, info)
+        try:
+            float(reward)
+        except (TypeError, ValueError) as error:
+            self._fail(f"returned {_brief(reward)} as reward, not a number", error)
+        for name, flag in zip(("terminated", "truncated"), flags, strict=True):
             if not isinstance(flag, bool | np.bool_ | int):
                 self._fail(f"returned {_brief(flag)} as {name}, not True or False")
         return found
+
+    def close(self) -> None:
+        """Close. What goes wrong now spoils nothing any more."""
+        with suppress(Exception, _TooLong), _alarm(self.seconds):
+            self.env.close()
 
     def _watched(self, call: Callable[[], Any]) -> Any:
         try:
@@ -56,23 +69,28 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         except (InputError, NonFiniteError):
             raise
         except _TooLong:
-            self._fail(f"did not answer within {self.seconds:g} seconds (--step_timeout)")
+            self._fail(f"did not answer within {self.seconds:g} seconds (--safety.step_timeout)")
         except Exception as error:
-            self._fail(f"raised {type(error).__name__}: {one_line(error)}", error)
+            self._fail(f"raised {type(error).__name__}: {one_line(error).removesuffix('.')}", error)
 
-    def _check(self, obs: Any) -> None:
+    def _check(self, obs: Any, info: Any) -> None:
         space = self.observation_space
-        found = np.asarray(obs)
+        try:
+            found = np.asarray(obs)
+        except Exception as error:  # lists of unequal lengths, tensors elsewhere
+            self._fail(f"returned {_brief(obs)} as observation, no array of numbers", error)
         if found.shape != space.shape:
             self._fail(f"returned an observation of shape {found.shape}, its space says {space.shape}")
         if found.dtype.kind not in "fiub":
             self._fail(f"returned an observation of type {found.dtype}, its space says {space.dtype}")
+        if not isinstance(info, dict):
+            self._fail(f"returned {_brief(info)} as info, not a dictionary")
 
-    def _fail(self, what: str, cause: Exception | None = None) -> Any:
-        where = f"in its reset number {self.episodes}"
+    def _fail(self, what: str, cause: Exception | None = None) -> NoReturn:
+        where = f"in a reset after {self.steps:,} steps"
         if self.in_episode:
-            where = f"at its step {self.steps:,}, step {self.in_episode} of episode {self.episodes:,}"
-        raise EnvironmentFailure(f"the environment {what} {where}.") from cause
+            where = f"at its step {self.steps:,}, step {self.in_episode:,} of the episode"
+        raise EnvironmentFailure(f"the environment failed {where}: it {what}.") from cause
 
 
 class _TooLong(BaseException):
@@ -106,4 +124,4 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def _brief(value: object) -> str:
-    return repr(value)[:60]
+    return printable(repr(value)[:60])
