@@ -66,6 +66,13 @@ def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gymnasium.spec("HalfCheetah-v5"), "max_episode_steps", 70)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the plainest run comes to."""
+    with pytest.MonkeyPatch.context() as patch:
+        return Interrupter(patch).run(small(), tmp_path_factory.mktemp("runs") / "whole")
+
+
 @pytest.fixture
 def interrupter(monkeypatch: pytest.MonkeyPatch) -> Interrupter:
     return Interrupter(monkeypatch)
@@ -105,9 +112,10 @@ def test_a_killed_run_makes_again_what_came_after_the_checkpoint(task: str, inte
 
 
 @pytest.mark.parametrize("at", [0, 1, 50, 100, 107, 199, 299])
-def test_a_single_interruption_leaves_no_trace(at: int, interrupter: Interrupter, tmp_path: Path):
-    expected = interrupter.run(small(), tmp_path / "whole")
-    assert interrupter.run_in_pieces(small(), tmp_path / "pieces", stops=[at]) == expected
+def test_a_single_interruption_leaves_no_trace(
+    at: int, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any]
+):
+    assert interrupter.run_in_pieces(small(), tmp_path / "pieces", stops=[at]) == whole
 
 
 def test_a_checkpoint_before_every_step_leaves_no_trace(interrupter: Interrupter, tmp_path: Path):
@@ -266,9 +274,10 @@ def test_a_finished_run_stays_as_it_is(
 
 
 @pytest.mark.parametrize("at", [0, 300])
-def test_killed_between_the_policy_and_its_row(at: int, interrupter: Interrupter, tmp_path: Path, monkeypatch, capsys):
+def test_killed_between_the_policy_and_its_row(
+    at: int, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys
+):
     """A row means that its policy is there: a run whose last row is there needs nothing more."""
-    expected = interrupter.run(small(), tmp_path / "whole")
 
     def killed(rows: Rows, row: dict[str, Any], *_: object) -> None:
         if "return_mean" in row and row["interactions"] == at:
@@ -283,7 +292,7 @@ def test_killed_between_the_policy_and_its_row(at: int, interrupter: Interrupter
     assert (tmp_path / "run" / "policy.zip").exists()
     assert resumed(tmp_path / "run") == 0
     assert "starting over" in capsys.readouterr().out
-    assert outcome(tmp_path / "run") == expected
+    assert outcome(tmp_path / "run") == whole
 
 
 def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter):
@@ -292,10 +301,11 @@ def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupte
 
 
 @pytest.mark.parametrize("lost", ["nothing", "the newest checkpoint", "both checkpoints"])
-def test_killed_at_the_very_end(lost: str, interrupter: Interrupter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """After the last evaluation and the figure, before, in the middle of or after cleaning up."""
+def test_killed_at_the_very_end(
+    lost: str, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """After the last evaluation and the figure; before, in the middle of or after cleaning up."""
     config = small(**{"safety.checkpoint_every": 50})
-    expected = interrupter.run(config, tmp_path / "whole")
     left = {"nothing": [], "the newest checkpoint": [CHECKPOINT], "both checkpoints": [CHECKPOINT, PREVIOUS]}[lost]
 
     def killed(folder: Path) -> None:
@@ -309,7 +319,7 @@ def test_killed_at_the_very_end(lost: str, interrupter: Interrupter, tmp_path: P
         with pytest.raises(Killed):
             train(config, tmp_path / "run", progress=False)
     resume(tmp_path / "run", progress=False)
-    assert outcome(tmp_path / "run") == expected
+    assert outcome(tmp_path / "run") == whole
     assert files(tmp_path / "run") == FILES
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -12,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import torch
 from cartpole import TINY, tiny_options
 from interrupted import Interrupter, files, outcome, table
 
+from dyna_ail import algorithm
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.cli import main
 from dyna_ail.config import make_config
@@ -158,14 +160,16 @@ def test_the_second_while_the_checkpoint_is_written(
     assert outcome(run) == expected
 
 
-def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path):
-    with started(*options(demos, "run", **{"cloning.updates": 10_000_000}), cwd=tmp_path) as process:
-        wait_for(tmp_path / "run" / "diagnostics.csv", process)
-        time.sleep(0.3)  # from there to the cloning
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
-    assert out == "stopped before the first evaluation; folder run\n"
+def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    clone, run = algorithm.clone, tmp_path / "run"
+
+    def interrupted(*arguments: Any) -> Any:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return clone(*arguments)
+
+    monkeypatch.setattr(algorithm, "clone", interrupted)
+    assert main([*options(demos, str(run), **{"cloning.updates": 10_000_000}), "--no-progress"]) == 130
+    assert capfd.readouterr() == (f"stopped before the first evaluation; folder {run}\n", "")
 
 
 def test_a_signal_after_the_last_step_changes_nothing(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
