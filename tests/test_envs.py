@@ -115,6 +115,16 @@ def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
     assert terminated or truncated
 
 
+def test_mujoco_speaks_as_python_does() -> None:
+    code = (
+        "from dyna_ail.envs.tasks import make_env; env = make_env('HalfCheetah-v5'); env.reset(seed=0); print('made')\n"
+        "env.unwrapped.data.qpos[:] = float('inf'); env.step(env.action_space.sample())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "made\n"  # and nothing about a deprecated attribute of the model
+    assert "RuntimeWarning: Nan, Inf or huge value" in done.stderr and "settotalmass" not in done.stderr
+
+
 def test_random_return_is_seeded() -> None:
     assert random_return("CartPole-v1", episodes=5, seed=1) == random_return("CartPole-v1", episodes=5, seed=1)
     assert random_return("MountainCar-v0", episodes=2) == (-200.0, 0.0)

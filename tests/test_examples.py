@@ -80,7 +80,7 @@ def test_it_learns_what_cloning_does_not_and_flies(folder: Path) -> None:
     [
         (
             "dyna-ail train --task orbit:Orbit-v0 --demos unclipped.npz",
-            r"error: the demonstrations of orbit:Orbit-v0 have an action outside the task's bounds \[-1.0, 1.0\]: .* Clip or rescale",
+            r"of orbit:Orbit-v0 have an action outside the task's bounds \[-1.0, 1.0\]: .* Clip or rescale",
         ),
         (
             "dyna-ail train --task CartPole-v1 --demos orbit-demos.npz",
