@@ -31,7 +31,7 @@ def row(task: str) -> str:
     return (
         f"| {task} | {random_mean:,.2f} ± {random_std:,.2f} | {returns.mean():,.2f} ± {returns.std():,.2f} "
         f"| {steps.mean():,.0f} | {about['algorithm'].split()[0]} | {about['best_at']:,} of {about['steps']:,} "
-        f"| {about['minutes']:.0f} | {held} |"
+        f"| {about['minutes']:.1f} | {held} |"
     )
 
 

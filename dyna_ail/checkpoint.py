@@ -193,12 +193,13 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 @contextmanager
 def failing_as_oserror(path: Path) -> Iterator[None]:
-    """Torch raises a RuntimeError when it cannot write: the OSError behind it is raised instead."""
+    """Torch raises a RuntimeError when a write fails or is interrupted: what was behind it is raised instead."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from error
+        cause = error.__context__
+        if isinstance(cause, OSError) or (cause is not None and not isinstance(cause, Exception)):
+            raise cause from error
         raise OSError(errno.EIO, one_line(error), str(path)) from error
 
 

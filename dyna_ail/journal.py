@@ -118,7 +118,7 @@ class Journal:
         try:
             state = {**checkpoint.state_of(learner), "journal": self.state_dict()}
             checkpoint.save(self.folder, state)
-        except OSError:
+        except BaseException:  # a full disk, or the second Ctrl-C
             self.checkpoint_at = before
             raise
         self.checkpoint_time = time.perf_counter()
@@ -140,8 +140,8 @@ class Journal:
             "score": score,
             "seconds": self._seconds(),
         }
+        self._save_policy(learner)  # before the row, so that the last row means that all is there
         self._write(record.PROGRESS, row, done)
-        self._save_policy(learner)
         self.next_evaluation = (done // every + 1) * every
         self.evaluated_at = done
         if self.display:

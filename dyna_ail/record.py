@@ -185,7 +185,7 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
 
 def is_finished(folder: Path, config: Config) -> bool:
     """Whether the run in ``folder`` has come to its end."""
-    if not all((folder / name).exists() for name in (PROGRESS, POLICY, FIGURE)) or (folder / CHECKPOINT).exists():
+    if not all((folder / name).exists() for name in (PROGRESS, POLICY)) or not (folder / PROGRESS).stat().st_size:
         return False
     return bool(read_progress(folder / PROGRESS)["interactions"][-1] >= config.interactions)
 

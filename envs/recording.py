@@ -139,6 +139,7 @@ def record_demonstrations(
         "reset_seeds": reset_seeds[:episodes],
         "returns": returns[:episodes],
         "expert_return": round(float(np.mean(returns)), 3),
+        "expert_std": round(float(np.std(returns)), 3),
         "expert_episodes": len(returns),
         "random_return": random_mean,
         "random_episodes": REFERENCE_EPISODES,

@@ -278,19 +278,27 @@ def test_bundled_provenance(task: Any) -> None:
     assert about["expert_return"] == pytest.approx(task.expert, abs=1e-3)
     if demos.thinned == 1:
         np.testing.assert_allclose([t.return_ for t in demos.trajectories], about["returns"], atol=0.01)
-    spread = np.std(about["returns"]) / np.sqrt(len(about["returns"]))
-    assert np.mean(about["returns"]) == pytest.approx(about["expert_return"], rel=0.02, abs=3 * spread)
+    spread = about["expert_std"] / np.sqrt(len(about["returns"]))
+    assert np.mean(about["returns"]) == pytest.approx(about["expert_return"], abs=max(3 * spread, 0.01))
     assert len(set(about["reset_seeds"])) == len(about["returns"]) == len(demos.trajectories)
 
 
-# Where the observation has the forward speed in m/s. Standing still is paid too: 1 a step, 5 in Humanoid.
-SPEEDS = {"Hopper-v5": 5, "Walker2d-v5": 8, "HalfCheetah-v5": 8, "Ant-v5": 13, "Humanoid-v5": 22}
+# Where the observation has the forward speed, and the least that it must be, in m/s. Standing still is paid too: 1 a
+# step, 5 in Humanoid, whose expert walks slowly.
+SPEEDS = {
+    "Hopper-v5": (5, 1.0),
+    "Walker2d-v5": (8, 1.0),
+    "HalfCheetah-v5": (8, 1.0),
+    "Ant-v5": (13, 1.0),
+    "Humanoid-v5": (22, 0.3),
+}
 
 
 @pytest.mark.parametrize("task", [task for task in BUNDLED if task.id in SPEEDS], ids=lambda task: task.id)
 def test_bundled_runners_run(task: Any) -> None:
     trajectories = Demonstrations.load(task.demos).trajectories
-    assert np.median([float(t.obs[:, SPEEDS[task.id]].mean()) for t in trajectories]) > 1.0
+    where, least = SPEEDS[task.id]
+    assert np.median([float(t.obs[:, where].mean()) for t in trajectories]) > least
 
 
 def test_bundled_hopper_hops() -> None:

@@ -78,20 +78,11 @@ class Faulty(CartPoleEnv):
         obs, *rest = found
         if deed in DEEDS:
             DEEDS[deed]()
-        if deed == "alone":
-            return obs
         if deed == "short":
             return (obs, *rest[:-1])
-        if deed in ("reward", "terminated", "truncated", "info"):
-            rest[("reward", "terminated", "truncated", "info").index(deed) - 4] = None
-        changes = {
-            "nan": obs * np.nan,
-            "infinite": obs + np.inf,
-            "shape": obs[:3],
-            "none": None,
-            "text": obs.astype(str),
-            "ragged": [1, [2, 3], 4, 5],
-        }
+        if deed in ("reward", "terminated"):
+            rest[("reward", "terminated").index(deed)] = None
+        changes = {"nan": obs * np.nan, "shape": obs[:3]}
         return (changes.get(deed, obs), *rest)
 
 
@@ -113,32 +104,17 @@ FAULTS = [
     ("step raise", STEP + r"raised RuntimeError: the motor is stuck\."),
     ("step divide", STEP + r"raised ZeroDivisionError: division by zero\."),
     ("step hang", STEP + r"did not answer within 0.5 seconds \(--safety.step_timeout\)\."),
-    ("step alone", STEP + UNPACKED),
     ("step short", STEP + UNPACKED),
     ("step shape", STEP + r"returned an observation of shape \(3,\), its space says \(4,\)\."),
-    ("step none", STEP + r"returned an observation of shape \(\), its space says \(4,\)\."),
-    ("step text", STEP + r"returned an observation of type <U\d+, its space says float32\."),
-    ("step ragged", STEP + r"returned \[1, \[2, 3\], 4, 5\] as observation, no array of numbers\."),
-    ("step reward", STEP + r"returned None as reward, not a number\."),
     ("step terminated", STEP + r"returned None as terminated, not True or False\."),
-    ("step truncated", STEP + r"returned None as truncated, not True or False\."),
-    ("step info", STEP + r"returned None as info, not a dictionary\."),
     ("step nan", r"the environment's observation became nan after 129 steps\."),
-    ("step infinite", r"the environment's observation became inf after 129 steps\."),
     ("reset raise", RESET + r"raised RuntimeError: the motor is stuck\."),
-    ("reset hang", RESET + r"did not answer within 0.5 seconds \(--safety.step_timeout\)\."),
-    ("reset alone", RESET + UNPACKED),
-    ("reset info", RESET + r"returned None as info, not a dictionary\."),
     ("reset nan", r"the environment's observation became nan after \d+ steps\."),
     ("first raise", r"the environment failed at its step 1, step 1 of the episode: it raised RuntimeError: .*"),
     ("start raise", r"the environment failed in a reset after 0 steps: it raised RuntimeError: .*"),
     (
         "evaluation raise",
         r"in the evaluation at 100 interactions the environment failed at its step \d+, .* it raised .*",
-    ),
-    (
-        "evaluation hang",
-        r"in the evaluation at 100 interactions the environment failed at its step .* did not answer .*",
     ),
     ("evaluation reward", r"in the evaluation at 100 interactions the environment failed at its step .* as reward, .*"),
     ("evaluation nan", r"an observation of an evaluation environment became NaN or infinite\."),
@@ -323,6 +299,9 @@ BAD = [
     ({"obs": OBS}, 1.0, False, False, {}),
     (OBS.astype(complex), 1.0, False, False, {}),
     (OBS.astype(object), 1.0, False, False, {}),
+    (OBS.astype(str), 1.0, False, False, {}),
+    ([1, [2, 3]], 1.0, False, False, {}),
+    (None, 1.0, False, False, {}),
 ]
 
 
@@ -374,12 +353,13 @@ def test_a_stubborn_environment_is_stopped_and_the_alarm_is_off_again():
 
 
 def test_the_alarm_of_others_is_left_alone():
-    heard: list[int] = []
-    ours = signal.signal(signal.SIGALRM, lambda signum, _: heard.append(signum))
+    heard: list[float] = []
+    ours = signal.signal(signal.SIGALRM, lambda *_: heard.append(time.monotonic()))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        assert Guard(Toy(lambda: time.sleep(0.1) or GOOD[0]), 0.01).step(0) is GOOD[0]
-        assert heard == [signal.SIGALRM]
+        start = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        assert Guard(Toy(lambda: time.sleep(0.3) or GOOD[0]), 0.01).step(0) is GOOD[0]
+        assert len(heard) == 1 and heard[0] > start + 0.19, "it rings when they wanted it to"
     finally:
         signal.signal(signal.SIGALRM, ours)
 

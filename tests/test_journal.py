@@ -222,6 +222,7 @@ def test_goes_on_where_it_was(tmp_path: Path, learner: Any, clock: SimpleNamespa
     clock.seconds = 5.0  # another process
     again = make_journal(tmp_path, saved_state(tmp_path), **{"safety.checkpoint_every": 300})
     assert {name: (tmp_path / name).read_text() for name in again.tables} == before
+    assert again.evaluated_at == 600, "else a signal would find nothing to save"
     learner.interactions = 600
     again.before_step(learner)
     assert checkpoints(tmp_path)[0] == 600 == again.checkpoint_at, "not made a second time"

@@ -22,6 +22,7 @@ from dyna_ail.cli import main
 from dyna_ail.config import PRESETS, Config, make_config, with_values
 from dyna_ail.errors import Stopped
 from dyna_ail.record import CHECKPOINT, PREVIOUS, VERSIONS, locked
+from dyna_ail.rows import Rows
 from dyna_ail.run import resume, train
 
 SMALL: dict[str, Any] = {
@@ -65,6 +66,13 @@ def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gymnasium.spec("HalfCheetah-v5"), "max_episode_steps", 70)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the plainest run comes to."""
+    with pytest.MonkeyPatch.context() as patch:
+        return Interrupter(patch).run(small(), tmp_path_factory.mktemp("runs") / "whole")
+
+
 @pytest.fixture
 def interrupter(monkeypatch: pytest.MonkeyPatch) -> Interrupter:
     return Interrupter(monkeypatch)
@@ -104,9 +112,10 @@ def test_a_killed_run_makes_again_what_came_after_the_checkpoint(task: str, inte
 
 
 @pytest.mark.parametrize("at", [0, 1, 50, 100, 107, 199, 299])
-def test_a_single_interruption_leaves_no_trace(at: int, interrupter: Interrupter, tmp_path: Path):
-    expected = interrupter.run(small(), tmp_path / "whole")
-    assert interrupter.run_in_pieces(small(), tmp_path / "pieces", stops=[at]) == expected
+def test_a_single_interruption_leaves_no_trace(
+    at: int, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any]
+):
+    assert interrupter.run_in_pieces(small(), tmp_path / "pieces", stops=[at]) == whole
 
 
 def test_a_checkpoint_before_every_step_leaves_no_trace(interrupter: Interrupter, tmp_path: Path):
@@ -247,20 +256,56 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, message: str, *opt
     assert snapshot(folder) == before
 
 
-def test_a_finished_run_stays_as_it_is(interrupter: Interrupter, tmp_path: Path, capsys):
-    interrupter.run(small(), tmp_path / "run")
+@pytest.mark.parametrize("preset", ["dyna-ail", *CLONING])
+@pytest.mark.parametrize("lost", [(), ("learning_curve.png", "diagnostics.csv", "versions.json")], ids=["", "lost"])
+def test_a_finished_run_stays_as_it_is(
+    preset: str, lost: tuple[str, ...], interrupter: Interrupter, tmp_path: Path, capsys
+):
+    """Also when it has lost what can be done without: it is not trained anew."""
+    config = small(preset=preset)
+    interrupter.run(config, tmp_path / "run")
+    for name in lost:
+        (tmp_path / "run" / name).unlink()
     before = snapshot(tmp_path)
     capsys.readouterr()
     assert resumed(tmp_path / "run") == 0
-    assert capsys.readouterr() == (f"{tmp_path / 'run'} is finished: 300 interactions.\n", "")
+    assert capsys.readouterr() == (f"{tmp_path / 'run'} is finished: {config.interactions} interactions.\n", "")
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("at", [0, 300])
+def test_killed_between_the_policy_and_its_row(
+    at: int, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """A row means that its policy is there: a run whose last row is there needs nothing more."""
+
+    def killed(rows: Rows, row: dict[str, Any], *_: object) -> None:
+        if "return_mean" in row and row["interactions"] == at:
+            raise Killed
+        write(rows, row, {})
+
+    write = Rows.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "write", killed)
+        with pytest.raises(Killed):
+            train(small(), tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "policy.zip").exists()
+    assert resumed(tmp_path / "run") == 0
+    assert "starting over" in capsys.readouterr().out
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter):
+    train(small(preset=CLONING[0]), stopped, force=True, progress=False)
+    assert files(stopped) == FILES
+
+
 @pytest.mark.parametrize("lost", ["nothing", "the newest checkpoint", "both checkpoints"])
-def test_killed_at_the_very_end(lost: str, interrupter: Interrupter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """After the last evaluation and the figure, before, in the middle of or after cleaning up."""
+def test_killed_at_the_very_end(
+    lost: str, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """After the last evaluation and the figure; before, in the middle of or after cleaning up."""
     config = small(**{"safety.checkpoint_every": 50})
-    expected = interrupter.run(config, tmp_path / "whole")
     left = {"nothing": [], "the newest checkpoint": [CHECKPOINT], "both checkpoints": [CHECKPOINT, PREVIOUS]}[lost]
 
     def killed(folder: Path) -> None:
@@ -274,7 +319,7 @@ def test_killed_at_the_very_end(lost: str, interrupter: Interrupter, tmp_path: P
         with pytest.raises(Killed):
             train(config, tmp_path / "run", progress=False)
     resume(tmp_path / "run", progress=False)
-    assert outcome(tmp_path / "run") == expected
+    assert outcome(tmp_path / "run") == whole
     assert files(tmp_path / "run") == FILES
 
 

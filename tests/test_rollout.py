@@ -211,3 +211,23 @@ def test_a_generator_of_another_kind_is_left_alone():
     exact = [_rollout(Foreign(), discrete=True).load_state_dict(_interrupted(Foreign(), at)[0]) for at in range(40)]  # type: ignore[arg-type]
     end = exact.index(False)
     assert end > 1 and not any(exact[end:])
+
+
+class Nervous(Dice):
+    """Counts its steps, and draws from its generator as often as nobody can tell."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.total = 0.0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.total += 1
+        self.np_random.random(np.random.default_rng().integers(1 << 20))
+        return np.array([self.total], np.float32), 0.0, False, False, {}
+
+
+def test_a_generator_that_is_elsewhere_is_seen():
+    """It looks as before, but will not go on as before."""
+    state, _ = _interrupted(Nervous(), 7)
+    assert not _rollout(Nervous(), discrete=True).load_state_dict(state)  # type: ignore[arg-type]

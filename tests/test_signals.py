@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -12,11 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
+import torch
 from cartpole import TINY, tiny_options
 from interrupted import Interrupter, files, outcome, table
 
+from dyna_ail import algorithm
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.cli import main
 from dyna_ail.config import make_config
@@ -85,19 +89,24 @@ def test_the_first_saves_everything_and_the_command_printed_goes_on(
 def test_exit_codes(signum: int, code: int, demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """And the step before which the signal came is not made."""
     Interrupter(monkeypatch)
-    before_step, seen = Journal.before_step, []
+    before_step, seen, signals = Journal.before_step, [], [20, 70]
 
     def signalled(journal: Journal, learner: DynaAIL) -> None:
         seen.append(learner.interactions)
-        if learner.interactions == 20:
+        if signals and learner.interactions == signals[0]:
             signal.raise_signal(signum)
+            del signals[0]
         before_step(journal, learner)
 
     monkeypatch.setattr(Journal, "before_step", signalled)
-    assert main([*options(demos, str(tmp_path / "run")), "--no-progress"]) == code
-    assert seen[-1] == 20
+    run = str(tmp_path / "run")
+    assert main([*options(demos, run), "--no-progress"]) == code
     said = capfd.readouterr()
     assert said.err == STOPPING and "saved at 20 interactions" in said.out
+    assert main(["train", "--resume", run, "--no-progress"]) == code
+    said = capfd.readouterr()
+    assert said.err == STOPPING and "saved at 70 interactions" in said.out
+    assert seen == [*range(21), *range(20, 71)]
 
 
 def test_the_second_stops_at_once(demos: Path, tmp_path: Path):
@@ -118,14 +127,49 @@ def test_the_second_stops_at_once(demos: Path, tmp_path: Path):
     assert "checkpoint.pt" in files(tmp_path / "run")
 
 
-def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path):
-    with started(*options(demos, "run", **{"cloning.updates": 10_000_000}), cwd=tmp_path) as process:
-        wait_for(tmp_path / "run" / "diagnostics.csv", process)
-        time.sleep(0.3)  # from there to the cloning
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
-    assert out == "stopped before the first evaluation; folder run\n"
+def test_the_second_while_the_checkpoint_is_written(
+    demos: Path, expected: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+):
+    """The one before stays. Torch turns what is raised in a file's write into errors of its own."""
+    interrupter, run, save = Interrupter(monkeypatch), tmp_path / "run", torch.save
+
+    class Interrupting:
+        """A file in whose fifth write a signal comes."""
+
+        def __init__(self, file: IO[bytes]) -> None:
+            self.file, self.writes = file, 0
+
+        def write(self, data: bytes) -> int:
+            self.writes += 1
+            if self.writes == 5:
+                signal.raise_signal(signal.SIGTERM)
+            return self.file.write(data)
+
+    def interrupted(state: dict[str, object], file: IO[bytes]) -> None:
+        save(state, Interrupting(file) if getattr(interrupter.learner, "interactions", 0) == 90 else file)
+
+    interrupter.stop_at = 90
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", interrupted)
+        assert main([*options(demos, str(run), **{"safety.checkpoint_every": 40}), "--no-progress"]) == 143
+    said = capfd.readouterr()
+    assert not said.err and "saved at 80 interactions" in said.out
+    assert files(run) == {*LEFT, "checkpoint.pt", "checkpoint.previous.pt"}
+    interrupter.stop_at = None
+    assert main(["train", "--resume", str(run), "--no-progress"]) == 0
+    assert outcome(run) == expected
+
+
+def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    clone, run = algorithm.clone, tmp_path / "run"
+
+    def interrupted(*arguments: Any) -> Any:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return clone(*arguments)
+
+    monkeypatch.setattr(algorithm, "clone", interrupted)
+    assert main([*options(demos, str(run), **{"cloning.updates": 10_000_000}), "--no-progress"]) == 130
+    assert capfd.readouterr() == (f"stopped before the first evaluation; folder {run}\n", "")
 
 
 def test_a_signal_after_the_last_step_changes_nothing(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
