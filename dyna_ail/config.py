@@ -177,7 +177,7 @@ class SafetyConfig:
     """What a run does not to be lost. No result depends on it."""
 
     checkpoint_minutes: float = 5.0
-    """Minutes between checkpoints, from which an interrupted run is resumed."""
+    """Minutes between checkpoints, from which an interrupted run is resumed; more if one takes over 2% of them."""
     checkpoint_every: int | None = None
     """Real interactions between checkpoints, if sooner; by default the minutes alone count."""
     step_timeout: float = 60.0

@@ -66,6 +66,7 @@ class Journal:
         self.evaluated_at: int = state.get("evaluated_at", -1)
         self.checkpoint_at: int | None = state.get("checkpoint_at")
         self.checkpoint_time = time.perf_counter()
+        self.checkpoint_cost = 0.0
         self.stopping: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,8 +100,8 @@ class Journal:
             OSError: the checkpoint cannot be written; the earlier ones stay.
         """
         safety, done = self.config.safety, learner.interactions
-        minutes = (time.perf_counter() - self.checkpoint_time) / 60
-        due = minutes >= safety.checkpoint_minutes or (
+        passed = time.perf_counter() - self.checkpoint_time
+        due = passed >= max(60 * safety.checkpoint_minutes, 50 * self.checkpoint_cost) or (
             safety.checkpoint_every is not None and done >= (self.checkpoint_at or 0) + safety.checkpoint_every
         )
         if due or self.stopping is not None:
@@ -115,6 +116,7 @@ class Journal:
             OSError: it cannot be written; the earlier ones stay.
         """
         before, self.checkpoint_at = self.checkpoint_at, learner.interactions
+        start = time.perf_counter()
         try:
             state = {**checkpoint.state_of(learner), "journal": self.state_dict()}
             checkpoint.save(self.folder, state)
@@ -122,6 +124,7 @@ class Journal:
             self.checkpoint_at = before
             raise
         self.checkpoint_time = time.perf_counter()
+        self.checkpoint_cost = self.checkpoint_time - start
 
     def _evaluate(self, learner: DynaAIL) -> None:
         done, every = learner.interactions, self.config.evaluation.every

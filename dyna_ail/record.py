@@ -6,7 +6,6 @@ Knows neither the algorithm nor the figures; imports no torch.
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -205,11 +204,6 @@ def _commit() -> str | None:
     if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read(path: Path) -> Record:

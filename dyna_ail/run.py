@@ -65,10 +65,9 @@ def train(
     demonstrations = formats.load(source, config.task, config.trajectories, config.seed)
     learner = DynaAIL(make_env(config.task), demonstrations, config)
     references = _references(task, demonstrations)
-    provenance = {**demonstrations.metadata, "file": config.demos or source.name}
-    if source.is_file():
-        provenance["sha256"] = record.sha256(source)
-
+    provenance = dict(demonstrations.metadata)
+    if config.demos is None:  # where this package is installed does not matter to anyone else
+        provenance["source"] = {**provenance["source"], "path": f"bundled/{source.name}"}
     with record.new_folder(config, out, force) as folder:
         record.write_json(
             folder / record.VERSIONS,

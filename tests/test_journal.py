@@ -172,6 +172,23 @@ def test_checkpoints_follow_the_clock(tmp_path: Path, learner: Any, clock: Simpl
     assert "saved at 5 interactions; go on with: dyna-ail train --resume" in journal.hint()
 
 
+def test_checkpoints_that_take_long_are_rarer(tmp_path: Path, learner: Any, clock: SimpleNamespace, monkeypatch):
+    def slow(folder: Path, state: object) -> None:
+        clock.seconds += 6.0
+        save(folder, state)
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", slow)
+    journal = make_journal(tmp_path, **{"safety.checkpoint_minutes": 2.0})
+    journal.checkpoint(learner)
+    for seconds, at in ((120, 0), (299, 0), (300, 1)):
+        clock.seconds = journal.checkpoint_time + seconds
+        if at:
+            learner.advance(at)
+        journal.before_step(learner)
+        assert journal.checkpoint_at == at, "under 2% of the time: not before 50 times 6 s have passed"
+
+
 def test_a_run_asked_to_stop_saves_everything_before_the_next_step(journal: Journal, learner: Any):
     learner.advance(7)
     journal.before_step(learner)

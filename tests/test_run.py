@@ -48,7 +48,7 @@ def test_folder_holds_everything(run: Path, config: Config, demos: Path):
     assert found["threads"] == 1
     assert found["seed"] == 0
     assert found["references"] == {"random": 20.0, "expert": 500.0}
-    assert found["demonstrations"]["file"] == str(demos)
+    assert found["demonstrations"]["source"]["path"] == str(demos)
     assert set(found) >= {"platform", "commit", "command"}
     assert read(run).config == config
 
@@ -113,13 +113,15 @@ def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
 def test_folder_of_its_own_by_default(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda *_: "now")
-    small = make_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
+    small = make_config("bc", TINY, demos=None, **{"cloning.updates": 2})
     folders = [train(small, progress=False) for _ in range(2)]
     assert [str(folder) for folder in folders] == [
         "results/runs/CartPole-v1-bc-0-now",
         "results/runs/CartPole-v1-bc-0-now-2",
     ]
     assert [row["interactions"] for row in rows(folders[0] / "progress.csv")] == ["0"]
+    source = json.loads((folders[0] / "versions.json").read_text())["demonstrations"]["source"]
+    assert source["path"] == "bundled/cartpole-v1.npz" and len(source["sha256"]) == 64
 
 
 def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path):
