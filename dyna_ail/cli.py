@@ -155,12 +155,16 @@ class Table:
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
     ]
     """Folders of runs."""
+    threshold: float = 0.9
+    """The score to be held for three evaluations, as a fraction of the expert's."""
+    against: Annotated[str | None, tyro.conf.arg(metavar="SETTING")] = None
+    """Compare the others' interactions with those of this setting, named as in the table."""
 
     def run(self) -> None:
         """Print it."""
         from dyna_ail.tables import scores
 
-        print(scores(self.runs))
+        print(printable(scores(self.runs, self.threshold, self.against)))
 
 
 Vary = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")]
