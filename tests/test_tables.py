@@ -66,8 +66,8 @@ def test_ratio_to_another_setting(tmp_path: Path):
     assert [line[6] for line in found[2:]] == ["", "7 (0 to 7)", ">= 5 (0 to 5)"]
     assert [cells(line)[6] for line in scores(runs, 0.05, "dyna-ail").splitlines()[2:]] == [
         "",
-        "1 (1 to 1)",
-        "1 (1 to 1)",
+        "1 (0 to 1)",
+        "1 (0 to 1)",
     ]
 
 
