@@ -61,7 +61,7 @@ def test_ratio_to_another_setting(tmp_path: Path):
     runs += [make_run(tmp_path / f"m{seed}", late[:6], seed=seed, preset="mgail") for seed in range(5)]
     found = [cells(line) for line in scores(runs, against="dyna-ail").splitlines()]
     assert found[0][6] == "times dyna-ail's"
-    # Held from 2,000 in four of five seeds, and from 14,000 in every seed of gail. Where three or more of five draws are
+    # Held from 2,000 in four of five seeds, from 14,000 in every one of gail. Where three or more of five draws are
     # the seed that never holds, which is so 5.8% of the time, the ratio is 0.
     assert [line[6] for line in found[2:]] == ["", "7 (0 to 7)", ">= 5 (0 to 5)"]
     assert [cells(line)[6] for line in scores(runs, 0.05, "dyna-ail").splitlines()[2:]] == [
