@@ -26,19 +26,19 @@ class Overview:
     Args:
         cells: the grid.
         found: the outcomes so far, by name; filled by the sweep as runs end.
-        jobs: runs at a time.
     """
 
-    def __init__(self, cells: Sequence[Cell], found: Mapping[str, Outcome], jobs: int) -> None:
-        self.cells, self.found, self.jobs = cells, found, jobs
-        self.start, self.before = time.monotonic(), self._done()
+    def __init__(self, cells: Sequence[Cell], found: Mapping[str, Outcome]) -> None:
+        self.cells, self.found = cells, found
+        self.start, self.before = time.time(), self._done()
         self.console = Console()
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=1, transient=True)
 
     def __enter__(self) -> Overview:
         if self.console.is_terminal:
             self.live.start()
-        print(f"{len(self.cells)} runs, {len(self.found)} of them finished before") if self.found else None
+        if self.found:
+            print(f"{len(self.cells)} runs, {len(self.found)} of them finished before")
         return self
 
     def __exit__(
@@ -49,11 +49,11 @@ class Overview:
     def note(self, outcome: Outcome) -> None:
         """Tell that a run has ended."""
         ended = f"{len(self.found)}/{len(self.cells)} {outcome.state}: {outcome.name}"
-        self.console.print(Text(ended + (f" ({outcome.message})" if outcome.message else "")))
+        self.console.print(Text(ended + (f" ({outcome.message})" if outcome.message else "")), soft_wrap=True)
 
     def _table(self) -> Group:
         table = Table("run", "interactions", "return", "score", box=None)
-        running = [cell for cell in self.cells if cell.name not in self.found and cell.folder.exists()]
+        running = [cell for cell in self.cells if cell.name not in self.found and self._begun(cell)]
         for cell in running:
             last = self._last(cell)
             score = f"{last['score']:.0%}" if last and last["score"] == last["score"] else ""
@@ -72,7 +72,7 @@ class Overview:
         done, total = self._done(), sum(max(1, cell.config.interactions) for cell in self.cells)
         if done <= self.before:
             return "time left unknown"
-        seconds = (time.monotonic() - self.start) * (total - done) / (done - self.before)
+        seconds = (time.time() - self.start) * (total - done) / (done - self.before)
         return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h left"
 
     def _done(self) -> float:
@@ -81,6 +81,13 @@ class Overview:
             max(1, cell.config.interactions) if cell.name in self.found else self._last(cell).get("interactions", 0)
             for cell in self.cells
         )
+
+    def _begun(self, cell: Cell) -> bool:
+        """Whether the run has begun, or gone on, in this sweep: both are written down."""
+        try:
+            return (cell.folder / record.VERSIONS).stat().st_mtime >= self.start
+        except OSError:
+            return False
 
     def _last(self, cell: Cell) -> dict[str, float]:
         """The last row of the run's progress.csv, empty before the first."""

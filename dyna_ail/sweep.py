@@ -102,6 +102,7 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
     Raises:
         InputError: a folder holds a run of other settings, or the cluster cannot be reached.
         SweepError: some runs did not finish; names them.
+        KeyboardInterrupt: by Ctrl-C, when the runs on this machine have saved themselves; those on a cluster go on.
     """
     from joblib import delayed
 
@@ -112,26 +113,40 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
             raise InputError(f"{cell.folder} holds a run of other settings; choose another --out.")
     found = {cell.name: Outcome(cell.name, "finished") for cell in cells if _finished(cell)}
     waiting = [cell for cell in cells if cell.name not in found]
-    with Overview(cells, found, jobs) as overview, _pool(jobs, scheduler) as pool:
+    _stopping.clear()
+    with Overview(cells, found) as overview, _pool(jobs, scheduler) as pool:
         try:
-            for outcome in pool(delayed(run_cell)(cell) for cell in waiting):
+            for outcome in pool(delayed(run_cell)(cell, Path.cwd()) for cell in waiting):
                 found[outcome.name] = outcome
                 overview.note(outcome)
-        except KeyboardInterrupt:  # the runs have heard it too, and save themselves
-            _stopping.set()
+        except KeyboardInterrupt:
+            _stop()
             raise
     left = [found[cell.name] for cell in cells if found[cell.name].state != "finished"]
     print(f"{len(cells) - len(left)} of {len(cells)} runs finished")
     if left:
         told = "".join(f"\n  {outcome.name}: {outcome.state}. {outcome.message}" for outcome in left)
-        raise SweepError(f"{len(left)} runs did not finish; the same command goes on with them:{told}")
+        raise SweepError(f"{len(left)} of {len(cells)} runs did not finish; the same command goes on with them:{told}")
 
 
 _stopping = threading.Event()
+_running: set[subprocess.Popen[str]] = set()
 
 
-def run_cell(cell: Cell) -> Outcome:
-    """Train a cell in a process of its own, which ends if this one does."""
+def _stop() -> None:
+    """Begin no further run, and wait until those that run on this machine have saved themselves."""
+    _stopping.set()
+    running = list(_running)
+    if running:
+        print("stopping: the runs in progress save themselves; once more to stop at once", file=sys.stderr)
+    for process in running:
+        process.send_signal(signal.SIGINT)
+    for process in running:
+        process.wait()
+
+
+def run_cell(cell: Cell, folder: Path) -> Outcome:
+    """Train a cell in a process of its own, which ends if this one does; ``folder`` is what its paths start from."""
     if _stopping.is_set():
         return Outcome(cell.name, "stopped")
     command = [sys.executable, "-m", "dyna_ail.cell"]
@@ -141,14 +156,23 @@ def run_cell(cell: Cell) -> Outcome:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")},
+        cwd=folder,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
         text=True,
+        errors="replace",
     )
+    _running.add(process)
     assert process.stdin is not None and process.stderr is not None
     with process, process.stdin:  # stays open: its end tells the run that nobody waits for it any more
-        process.stdin.write(json.dumps({"folder": str(cell.folder), "config": to_dict(cell.config)}) + "\n")
-        process.stdin.flush()
-        said = process.stderr.read()
-        code = process.wait()
+        try:
+            process.stdin.write(json.dumps({"folder": str(cell.folder), "config": to_dict(cell.config)}) + "\n")
+            process.stdin.flush()
+            said, code = process.stderr.read(), process.wait()
+        except KeyboardInterrupt:  # joblib makes one run at a time in the main thread
+            _stop()
+            raise
+        finally:
+            _running.discard(process)
     if code == 0:
         return Outcome(cell.name, "finished")
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):

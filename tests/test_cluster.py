@@ -20,9 +20,11 @@ SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 
 
 def start(code: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+    elsewhere = log.parent / "elsewhere"  # than the sweep
+    elsewhere.mkdir(exist_ok=True)
     with log.open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=out, stderr=out, start_new_session=True
+            [sys.executable, "-c", code, *arguments], stdout=out, stderr=out, start_new_session=True, cwd=elsewhere
         )
 
 
@@ -60,7 +62,8 @@ def test_all_results_arrive_though_a_worker_is_killed(
     out = tmp_path / "sweep"
     vary = ("interactions=3000", "safety.checkpoint_every=300")
     sweep = subprocess.Popen(
-        [sys.executable, "-m", "dyna_ail", *options(*vary, out=out, seeds=3), "--scheduler", address]
+        [sys.executable, "-m", "dyna_ail", *options(*vary, out=Path("sweep"), seeds=3), "--scheduler", address],
+        cwd=tmp_path,
     )
     while not list(out.rglob("checkpoint.pt")):
         assert sweep.poll() is None

@@ -18,7 +18,8 @@ from runs import make_run
 from dyna_ail.cli import main
 from dyna_ail.config import parse_value
 from dyna_ail.errors import InputError
-from dyna_ail.sweep import grid, read_variations
+from dyna_ail.overview import Overview
+from dyna_ail.sweep import Outcome, grid, read_variations
 
 # One value each, so that they set the runs without naming them.
 SMALL = {key: "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for key, value in TINY.items()}
@@ -150,7 +151,8 @@ def test_a_run_that_fails_stops_no_other_and_is_named(
     captured = capfd.readouterr()
     assert "1 of 2 runs finished" in captured.out and "finished: CartPole-v1/dyna-ail/0" in captured.out
     assert "the same command goes on with them" in captured.err
-    assert "broken-Broken-v0/dyna-ail/0: failed. error: the environment raised ConnectionError" in captured.err
+    assert "broken-Broken-v0/dyna-ail/0: failed. error: " in captured.err
+    assert "ConnectionError: the robot is gone" in captured.err
     assert "Traceback" not in captured.err
 
 
@@ -171,6 +173,41 @@ def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd:
     assert main(command) == 0
     (versions,) = tmp_path.rglob("versions.json")
     assert json.loads(versions.read_text())["resumed"][0]["interactions"] >= 300
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_waits_until_the_runs_have_saved_themselves(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int
+):
+    command = options("interactions=3000", out=tmp_path / "sweep", jobs=jobs)
+    sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *command])
+    while not any(file.stat().st_size for file in tmp_path.rglob("diagnostics.csv")):
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(60) == 130
+    assert capfd.readouterr().err.count("save themselves") == 1
+    assert len(list(tmp_path.rglob("checkpoint.pt"))) == 1
+    assert main(command) == 0
+    (versions,) = tmp_path.rglob("versions.json")
+    assert len(json.loads(versions.read_text())["resumed"]) == 1
+
+
+def test_the_table_of_what_runs_and_waits(tmp_path: Path):
+    cells = grid(read_variations(small("interactions=4000", "planner.horizon=2,3,4,5,6,7")), 1, tmp_path)
+    names = [cell.name for cell in cells]
+    make_run(cells[4].folder, [0.0, 10.0], task="CartPole-v1")  # by an earlier sweep, which was interrupted
+    os.utime(cells[4].folder / "versions.json", (0, 0))
+    found = {names[0]: Outcome(names[0], "finished")}
+    overview = Overview(cells, found)
+    overview.start -= 100  # seconds
+    make_run(cells[2].folder, [0.0, 25.0], task="CartPole-v1")
+    found[names[1]] = Outcome(names[1], "failed", "it broke")
+    table, line = overview._table().renderables
+    assert [list(column.cells) for column in table.columns] == [[names[2]], ["2,000/4,000"], ["25.0"], ["25%"]]
+    # 6,000 interactions in 100 s, of 18,000 that were left then.
+    assert str(line) == "1 finished, 1 failed, 1 running, 3 waiting, 0:03 h left"
 
 
 def test_a_run_ends_when_its_sweep_is_gone(tmp_path: Path):
