@@ -66,6 +66,24 @@ def test_scores_at_a_budget(tmp_path: Path):
     assert found[0]["setting"] == "dyna-ail, planner.horizon=5"
 
 
+def test_no_score_at_a_budget_that_a_run_has_not_reached(tmp_path: Path):
+    out = tmp_path / "score.png"
+    cloned = make_run(tmp_path / "bc", [30.0], preset="bc")
+    whole, part = make_run(tmp_path / "whole", [0.0, 50.0, 90.0]), make_run(tmp_path / "part", [0.0, 80.0], seed=1)
+    found = drawn(scores_at([cloned, whole], out, 4000), out)
+    assert [float(row["score"]) for row in found] == [0.3, 0.9]  # cloning takes no interaction at all
+    with pytest.raises(InputError, match="part has 2,000 interactions, not 4,000"):
+        scores_at([whole, part], out, 4000)
+    with pytest.raises(InputError, match="at least 0; got -1"):
+        scores_at([whole], out, -1)
+
+
+def test_a_run_without_a_score_is_not_one_that_never_held_it(tmp_path: Path):
+    run = make_run(tmp_path / "run", [float("nan")] * 4)
+    with pytest.raises(InputError, match="run has no score"):
+        held_interactions([run], tmp_path / "held.png")
+
+
 def with_diagnostics(folder: Path, columns: dict[str, list[float]], **values: object) -> Path:
     run = make_run(folder, [0.0, 50.0, 100.0], **values)  # type: ignore[arg-type]
     lines = [",".join(columns), *(",".join(map(str, line)) for line in zip(*columns.values(), strict=True))]
@@ -107,14 +125,25 @@ def test_several_settings_on_a_page_show_the_first_and_the_last_depth(tmp_path: 
     found = drawn(diagnostics_page(runs, out), out)
     assert {row["column"] for row in found} == {"model/error_1", "model/error_3"}
     assert {row["setting"] for row in found} == {"dyna-ail", "mgail"}
+    assert imread(out).shape[1] == 2 * 630  # side by side: in one panel a line would tell no column
+
+
+def test_a_page_shows_five_depths_at_most(tmp_path: Path):
+    errors = {f"model/error_{depth}": [0.1, 0.2] for depth in range(1, 51)}
+    run = with_diagnostics(tmp_path / "run", {"interactions": [500, 1000], **errors})
+    out = tmp_path / "page.png"
+    found = [row["column"] for row in drawn(diagnostics_page([run], out), out)]
+    assert list(dict.fromkeys(found)) == [f"model/error_{depth}" for depth in (1, 13, 25, 37, 50)]
 
 
 def test_a_page_is_for_one_task_and_needs_iterations(tmp_path: Path):
     hopper, cartpole = (make_run(tmp_path / t, [1.0], task=t) for t in ("Hopper-v5", "CartPole-v1"))
     with pytest.raises(InputError, match="for one task"):
         diagnostics_page([hopper, cartpole], tmp_path / "page.png")
-    with pytest.raises(InputError, match="holds no iteration"):
-        diagnostics_page([hopper], tmp_path / "page.png")
+    cloned = with_diagnostics(tmp_path / "bc", {"interactions": [0], "policy/std": [0.2]}, preset="bc")
+    for run in (hopper, cloned):
+        with pytest.raises(InputError, match="holds no iteration"):
+            diagnostics_page([run], tmp_path / "page.png")
 
 
 def test_a_run_s_tables_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -136,7 +165,10 @@ def test_one_figure_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_numbers_beside_learning_curves(tmp_path: Path):
     runs = study(tmp_path)
     assert main(["plot", *map(str, runs), "--out", str(tmp_path / "curves.png")]) == 0
-    found = [row for row in rows(tmp_path / "curves.csv") if row["setting"].endswith("horizon=10")]
+    ten = [row for row in rows(tmp_path / "curves.csv") if row["setting"].endswith("horizon=10")]
+    raw, found = ([row for row in ten if bool(row["seed"]) == single] for single in (True, False))
+    assert [row["seed"] for row in raw] == ["0"] * 10 + ["1"] * 10 + ["2"] * 10
+    assert [float(row["return"]) for row in raw[:10]] == [10.0] * 2 + [95.0] * 8
     assert [float(row["interactions"]) for row in found] == [2000.0 * i for i in range(10)]
     np.testing.assert_allclose([float(row["return_iqm"]) for row in found[:2]], 10)
     assert all(float(row["low"]) <= float(row["return_iqm"]) <= float(row["high"]) for row in found)

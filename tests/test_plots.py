@@ -102,6 +102,12 @@ def test_one_run_gives_a_png_and_several_a_pdf_and_the_numbers_too(tmp_path: Pat
     assert (width, height) == (960, 630)
 
 
+def test_more_than_three_tasks_take_several_rows(tmp_path: Path):
+    tasks = ("Hopper-v5", "CartPole-v1", "Acrobot-v1", "Walker2d-v5")
+    png, *_ = learning_curves([make_run(tmp_path / task, [0, 90], task=task) for task in tasks], tmp_path / "tasks.png")
+    assert imread(png).shape[:2] == (2 * 630, 3 * 960)
+
+
 def test_each_task_has_its_panel(tmp_path: Path):
     folders = [make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], task="CartPole-v1")]
     png, *_ = learning_curves(folders, tmp_path / "tasks.png")

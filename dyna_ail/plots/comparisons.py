@@ -35,8 +35,8 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
         The files written.
 
     Raises:
-        InputError: a folder without a readable run, an unknown setting or one that is no number, an ``out`` that
-            cannot be written.
+        InputError: a folder without a readable run or without a score, an unknown setting or one that is no number, an
+            ``out`` that cannot be written.
     """
     check_out(out)
     tasks = by_task(runs)
@@ -44,12 +44,14 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
     rows: list[Row] = []
     for panel, records in zip(axes, tasks.values(), strict=True):
         budget = max(record.progress["interactions"][-1] for record in records)
-        never = 1.1 * budget
+        never = 1.1 * max(1, budget)
         values = sorted({_number(record, key) for record in records})
         groups = by_setting(records, apart_from=key)
         for index, (label, group) in enumerate(groups.items()):
             held: dict[float, list[float]] = {_number(record, key): [] for record in group}
             for record in group:
+                if not np.isfinite(record.progress["score"]).any():
+                    raise InputError(f"{record.path} has no score: the return of its expert or of chance is unknown.")
                 reached = interactions_to(record.progress, THRESHOLD, HOLD)
                 held[_number(record, key)].append(np.inf if reached is None else reached)
                 rows.append({"task": record.config.task, "setting": label, key: _number(record, key)})
@@ -66,14 +68,15 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                 )
         panel.axhline(never, color="0.35", linewidth=1, linestyle=(0, (1, 2)))
         across = panel.get_yaxis_transform()
-        panel.text(0.5, never, "not held", transform=across, ha="center", va="bottom", fontsize=8, color="0.35")
+        panel.text(0.01, never, "not held", transform=across, ha="left", va="bottom", fontsize=8, color="0.35")
         panel.set_title(title([record.config for record in records]), fontsize=10)
-        panel.set_xlabel(f"{key}{' (T_p)' if key == 'planner.horizon' else ''}")
+        panel.set_xlabel(f"{key}{' ($T_p$)' if key == 'planner.horizon' else ''}")
         panel.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         panel.set_ylabel("interactions to held 90% of the expert")
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        panel.set_ylim(bottom=0)
         tidy(panel)
+        panel.set_xlim(-0.5, len(values) - 0.5)
+        panel.set_ylim(0, 1.08 * never)
         legend(panel)
     return write(figure, out, rows)
 
@@ -93,10 +96,16 @@ def scores_at(runs: Sequence[Path], out: Path, budget: int) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: a folder without a readable run or without a score, or an ``out`` that cannot be written.
+        InputError: a folder without a readable run, without a score or with one that ended before ``budget`` (but for
+            runs that take no interaction), a negative ``budget``, or an ``out`` that cannot be written.
     """
+    if budget < 0:
+        raise InputError(f"--score takes a number of interactions, at least 0; got {budget}.")
 
     def score(record: Record) -> float:
+        end = record.progress["interactions"][-1]
+        if end < budget and record.config.interactions > 0:
+            raise InputError(f"{record.path} has {end:,.0f} interactions, not {budget:,}; leave it out, or ask less.")
         within = record.progress["interactions"] <= budget
         return float(record.progress["score"][within][-1])
 

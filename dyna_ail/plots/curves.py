@@ -85,9 +85,15 @@ def _setting(axes: Axes, label: str, group: Sequence[Record], look: dict[str, An
         label += f" (seed {group[0].config.seed})"
     marks = [len(grid) - 1] if level else max(1, len(grid) // 12)
     axes.plot(grid, mean, label=label, linewidth=1.8, markersize=4, zorder=3, markevery=marks, **look)
-    columns = zip(grid, mean, low, high, strict=True)
+    about = {"task": group[0].config.task, "setting": drawn}
     return [
-        {"task": group[0].config.task, "setting": drawn, "seeds": len(group), "interactions": x}
-        | {"return_iqm": y, "low": bottom, "high": top}
-        for x, y, bottom, top in columns
+        *(
+            {**about, "seeds": len(group), "interactions": x, "return_iqm": y, "low": bottom, "high": top}
+            for x, y, bottom, top in zip(grid, mean, low, high, strict=True)
+        ),
+        *(
+            {**about, "seed": run.config.seed, "interactions": x, "return": y}
+            for run in group
+            for x, y in zip(run.progress["interactions"], run.progress["return_mean"], strict=True)
+        ),
     ]

@@ -55,13 +55,20 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
         for name, parts in PANELS.items()
         if (found := sorted((c for c in present if any(part in c for part in parts)), key=_natural))
     }
-    if len(groups) > 1 and len(depths := drawn.get("model error by depth", [])) > 2:
-        drawn["model error by depth"] = [depths[0], depths[-1]]
-    figure, axes = panels(len(drawn), width=4.2, height=3.0, columns=3)
+    if depths := drawn.get("model error by depth"):
+        some = np.linspace(0, len(depths) - 1, 5 if len(groups) == 1 else 2).astype(int)
+        drawn["model error by depth"] = [depths[i] for i in sorted(set(some))]
+    if len(groups) > 1:  # a line is a setting: every column has a panel
+        drawn = {
+            f"{name}: {_short(column)}" if len(names) > 1 else name: [column]
+            for name, names in drawn.items()
+            for column in names
+        }
+    figure, axes = panels(len(drawn), width=4.2, height=3.0)
     rows: list[Row] = []
     for panel, (name, names) in zip(axes, drawn.items(), strict=True):
         panel.set_title(name, fontsize=9)
-        if name in LOGARITHMIC:
+        if name.startswith(LOGARITHMIC):
             panel.set_yscale("log")
         for setting, (label, tables) in enumerate(groups.items()):
             for column in names:
@@ -69,18 +76,19 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
                 if curves:
                     x, y = _median(curves)
                     look = style(names.index(column) if len(groups) == 1 else setting) | {"marker": None}
-                    panel.plot(x, y, linewidth=1, alpha=1 if len(groups) == 1 else 0.7, label=column, **look)
+                    panel.plot(x, y, linewidth=1, label=column, **look)
                     rows += [
                         {"setting": label, "column": column, "interactions": at, "median": value}
                         for at, value in zip(x, y, strict=True)
                     ]
         tidy(panel)
-        panel.tick_params(labelsize=7)
+        panel.tick_params(which="both", labelsize=7)
+        panel.set_xlabel("environment interactions", fontsize=7)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k")
         if len(groups) == 1 and len(names) > 1:
             panel.legend([_short(column) for column in names], fontsize=6, frameon=False, ncols=2)
     settings = [f"{label} ({len(tables)} run{'s' * (len(tables) > 1)})" for label, tables in groups.items()]
-    figure.suptitle(f"{records[0].config.task}: {'; '.join(settings)}", fontsize=10)
+    figure.suptitle(records[0].config.task + (f": {settings[0]}" if len(groups) == 1 else ""), fontsize=10)
     if len(groups) > 1:
         lines = [panel.plot([], [], **(style(i) | {"marker": None}))[0] for i in range(len(groups))]
         figure.legend(lines, settings, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
@@ -90,12 +98,15 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
 def _table(record: Record) -> dict[str, np.ndarray]:
     """Every column of a run's diagnostics.csv, each [iterations]."""
     path = record.path / DIAGNOSTICS
+    empty = f"{path} holds no iteration: a run without interactions has no diagnostics; leave it out."
     try:
         with path.open(newline="") as file:
-            names = next(csv.reader(file))
+            table = columns(record, next(csv.reader(file)))
     except (OSError, StopIteration, csv.Error) as error:
-        raise InputError(f"{path} holds no iteration: a run without interactions has no diagnostics.") from error
-    return columns(record, names)
+        raise InputError(empty) from error
+    if not table["interactions"].any():
+        raise InputError(empty)
+    return table
 
 
 def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -112,4 +123,5 @@ def _natural(column: str) -> tuple[str, int]:
 
 def _short(column: str) -> str:
     part, _, name = column.partition("/")
-    return f"{part}" if name == "grad_norm" else name.removeprefix("error_").removesuffix("_kl")
+    name = name.removeprefix("error_").removeprefix("accuracy_")
+    return name.removesuffix("_kl").removesuffix("grad_norm").removesuffix("_") or part

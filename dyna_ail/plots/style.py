@@ -45,14 +45,12 @@ def check_out(out: Path) -> None:
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
 
 
-def panels(
-    number: int, width: float = 6.4, height: float = 4.2, columns: int | None = None
-) -> tuple[Figure, list[Axes]]:
-    """An empty figure with so many panels, in a row or in rows of ``columns``."""
+def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """An empty figure with so many panels of ``width`` times ``height`` inches, in rows of three."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(number, columns or number)
+    columns = min(number, 3)
     rows = -(-number // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
