@@ -33,8 +33,9 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 class Train:
     """Train a policy from demonstrations, and keep everything about the run in a folder.
 
-    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, gail (no planner),
-    model-based (no model-free step), bc (behavioural cloning, no interaction).
+    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in the
+    paper's figures), mgail and gail (no planner), model-based (no model-free step), bc (behavioural cloning, no
+    interaction).
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
@@ -195,6 +196,7 @@ class Sweep:
         """Run it, and say what failed.
 
         Raises:
+            InputError: what cannot be varied, a folder that holds other runs, a cluster that cannot be reached.
             SweepError: some runs failed or were stopped.
         """
         from dyna_ail.sweep import grid, read_variations, run
@@ -423,8 +425,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a value became NaN or infinite, or the environment failed; 2 the input cannot be used; 130 stopped by
-        Ctrl-C, 143 by SIGTERM.
+        0 done; 1 a value became NaN or infinite, the environment failed, or runs of a sweep did not finish; 2 the input
+        cannot be used; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
