@@ -94,6 +94,18 @@ def test_what_follows_the_end_of_an_episode_does_not_count():
     assert gradient.abs().max() > 1e-4
 
 
+def test_the_cost_is_the_discounted_one_of_what_was_recorded():
+    phase, g = _phase(BOX), torch.Generator().manual_seed(2)
+    segment = _segment(phase.policy)
+    real, starts = segment.transitions, [20, 28, 48, 95]
+    with torch.no_grad():
+        paid = phase.discriminator.cost(real.obs, real.action).tolist()
+    ends = [24, 30, 50, 99]  # the last step that counts: of the stretch, of an episode (twice), of the record
+    expected = [sum(0.9**k * c for k, c in enumerate(paid[s : e + 1])) for s, e in zip(starts, ends, strict=True)]
+    metrics = phase.step(windows(segment, torch.tensor(starts), 5), g)
+    assert metrics["cost"] == pytest.approx(np.mean(expected), rel=1e-4)
+
+
 def _cost(phase: RecordedMGAIL, found: object, g: torch.Generator) -> Tensor:
     from dyna_ail.planners.unroll import cost_to_go
 

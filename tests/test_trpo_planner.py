@@ -41,7 +41,7 @@ def _planner(space: spaces.Space, ends: float = -2.0, **values: object) -> tuple
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)
         agent.policy.value_net.weight.mul_(50)
-        f.members[0].net[-1].bias[-1] = -ends
+        list(f.members[0].modules())[-1].bias[-1] = -ends
     replay, g = ReplayBuffer(50, 3, width), torch.Generator().manual_seed(1)
     flags = torch.zeros(50, dtype=torch.bool)
     states = torch.randn(2, 50, 3, generator=g)
@@ -72,6 +72,28 @@ def test_rollouts_follow_the_model_and_begin_again_where_they_end(space):
                 assert torch.equal(found.obs[t, e], found.next_obs[t - 1, e])
     assert found.terminated[:-1].any() and not found.terminated[:-1].all()
     assert not found.truncated[:-1].any() and torch.equal(found.truncated[-1], ~found.terminated[-1])
+
+
+def test_a_rollout_that_begins_again_has_no_memory():
+    planner, replay = _planner(BOX, ends=0.0, **{"forward_model.architecture": "gru"})
+    f = planner.forward_model
+    found = planner.imagine(replay, torch.Generator().manual_seed(2))
+    action, again = planner.policy.received(found.drawn), 0
+    for e in range(6):
+        hidden = f.initial_hidden(1)
+        for t in range(5):
+            if t and found.terminated[t - 1, e]:
+                hidden, again = f.initial_hidden(1), again + 1
+            with torch.no_grad():
+                expected, _, hidden = f(found.obs[t, e][None], action[t, e][None], hidden)
+            torch.testing.assert_close(found.next_obs[t, e], expected[0])
+    assert again > 3
+
+
+@pytest.mark.parametrize(("ends", "alive"), [(50.0, 0.0), (-50.0, 1.0)])
+def test_the_share_of_rollouts_that_last(ends, alive):
+    planner, replay = _planner(BOX, ends=ends)
+    assert planner.improve(replay, 0.5, torch.Generator().manual_seed(2))["alive"] == alive
 
 
 @both_kinds
