@@ -33,8 +33,8 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 class Train:
     """Train a policy from demonstrations, and keep everything about the run in a folder.
 
-    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in the
-    paper's figures), mgail and gail (no planner), model-based (no model-free step), bc (behavioural cloning, no
+    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in
+    the paper's figures), mgail and gail (no planner), model-based (no model-free step), bc (behavioural cloning, no
     interaction).
     """
 
