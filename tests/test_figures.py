@@ -40,14 +40,19 @@ def study(folder: Path) -> list[Path]:
 
 def test_held_interactions_against_a_setting(tmp_path: Path):
     out = tmp_path / "held.png"
-    found = drawn(held_interactions(study(tmp_path), out), out)
-    assert [(row["planner.horizon"], row["seed"], row["held_from"]) for row in found] == [
+    # Touching it is not holding it.
+    touches = make_run(tmp_path / "5-3", [10.0, 95.0, *[10.0] * 8], seed=3, **{"planner.horizon": 5})
+    found = drawn(held_interactions([*study(tmp_path), touches], out), out)
+    medians = [(row["planner.horizon"], float(row["median"])) for row in found if row["median"]]
+    assert medians == [("5", np.inf), ("10", 6000)]
+    assert [(row["planner.horizon"], row["seed"], row["held_from"]) for row in found if row["seed"]] == [
         ("5", "0", "8000"),
         ("5", "1", "10000"),
         ("5", "2", ""),
         ("10", "0", "4000"),
         ("10", "1", "6000"),
         ("10", "2", "8000"),
+        ("5", "3", ""),
     ]
     assert {row["setting"] for row in found} == {"dyna-ail"}  # the horizon itself tells no settings apart
 

@@ -58,9 +58,13 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                 rows[-1] |= {"seed": record.config.seed, "held_from": reached}
             # Side by side, or runs that never hold it would hide each other.
             x = {value: values.index(value) + 0.16 * (index - (len(groups) - 1) / 2) for value in sorted(held)}
-            medians = np.minimum([np.median(held[value]) for value in x], never)
+            medians = [np.median(held[value]) for value in x]
+            rows += [
+                {"task": group[0].config.task, "setting": label, key: value, "median": median}
+                for value, median in zip(x, medians, strict=True)
+            ]
             look = style(index)
-            panel.plot(list(x.values()), medians, label=f"{label}, median", **look)
+            panel.plot(list(x.values()), np.minimum(medians, never), label=f"{label}, median", **look)
             for value, place in x.items():
                 drawn = np.minimum(held[value], never)
                 panel.scatter(
