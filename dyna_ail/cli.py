@@ -165,7 +165,8 @@ class Table:
         """Print it."""
         from dyna_ail.tables import scores
 
-        print(printable(scores(self.runs, self.threshold, self.against)))
+        for line in scores(self.runs, self.threshold, self.against).split("\n"):
+            print(printable(line))
 
 
 Vary = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")]
@@ -227,6 +228,7 @@ class Ablate:
         """Run it, draw it and print the table.
 
         Raises:
+            InputError: as `dyna-ail sweep`, or --vary names the preset, which is what is compared.
             SweepError: some runs failed or were stopped; nothing is drawn then.
         """
         from dyna_ail.plots import learning_curves
@@ -234,8 +236,10 @@ class Ablate:
         from dyna_ail.tables import scores
 
         _at_least("--jobs", self.jobs, 1)
-        ablation = {"preset": ["dyna-ail", "gail", "model-based"], **read_variations(self.vary)}
-        cells = grid(ablation, self.seeds, self.out)
+        others = read_variations(self.vary)
+        if "preset" in others:
+            raise InputError("ablate compares the presets dyna-ail, gail and model-based; for others: dyna-ail sweep.")
+        cells = grid({"preset": ["dyna-ail", "gail", "model-based"], **others}, self.seeds, self.out)
         run(cells, self.jobs, self.scheduler)
         folders = [cell.folder for cell in cells]
         for file in learning_curves(folders, self.out / "ablation.png"):
