@@ -141,10 +141,10 @@ class PlannerConfig:
     """Adam's learning rate of the policy in the last iteration, reached linearly: at a constant rate the policy reaches
     the expert and falls back."""
     max_grad_norm: float = 10.0
-    """Bound on the norm of the policy's gradient."""
+    """Bound on the norm of the policy's gradient; also of --model_free.method mgail."""
     saturation_penalty: float = 0.02
-    """Weight of the mean square of the policy's output before its tanh or softmax. Not in the papers: without it
-    the bounded mean saturates and the pathwise gradient vanishes."""
+    """Weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
+    mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
     tail: bool = True
     """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
     critic: CriticConfig = field(default_factory=CriticConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -116,6 +117,20 @@ def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.Cap
     assert main(command) == 0
     assert "2 runs, 2 of them finished before" in capfd.readouterr().out
     assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_ablate_compares_the_phases_at_equal_interactions(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    out = tmp_path / "phases"
+    command = ["ablate", *options(out=out)[1:]]
+    assert main([*command, "--vary", "preset=bc"]) == 2
+    assert "ablate compares the presets dyna-ail, gail and model-based" in capfd.readouterr().err and not out.exists()
+    assert main(command) == 0
+    assert capfd.readouterr().out.endswith((out / "ablation.md").read_text())
+    assert all((out / f"ablation.{kind}").stat().st_size > 1000 for kind in ("png", "pdf"))
+    with (out / "ablation.csv").open(newline="") as file:
+        ends = {row["setting"]: float(row["interactions"]) for row in csv.DictReader(file)}
+    assert ends == {"dyna-ail": 600, "gail": 600, "model-based": 600}
+    assert all(f"| {preset} |" in (out / "ablation.md").read_text() for preset in ends)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
