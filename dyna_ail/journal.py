@@ -72,7 +72,7 @@ class Journal:
     def state_dict(self) -> dict[str, Any]:
         """What an interrupted run's journal goes on from."""
         return {
-            "rows": {name: table.sync() for name, table in self.tables.items()},
+            "rows": {name: table.rows for name, table in self.tables.items()},
             "seconds": self._seconds(),
             "next_evaluation": self.next_evaluation,
             "evaluated_at": self.evaluated_at,
