@@ -171,21 +171,21 @@ def rewritten(path: Path, changes: dict[str, Callable[[bytes], bytes]]) -> None:
 
 
 DAMAGED: list[tuple[Damage, str]] = [
-    (emptied, "is damaged"),
-    (truncated, "is damaged"),
-    (cut_by_a_byte, "damaged"),
-    (noise, "is damaged"),
-    (text, "is damaged"),
-    (raw_pickle, "is damaged"),
+    (emptied, "is no checkpoint, or a damaged one"),
+    (truncated, "is no checkpoint, or a damaged one"),
+    (cut_by_a_byte, "is no checkpoint, or a damaged one"),
+    (noise, "is no checkpoint, or a damaged one"),
+    (text, "is no checkpoint, or a damaged one"),
+    (raw_pickle, "is no checkpoint, or a damaged one"),
     (pickled_by_torch, "is no checkpoint, or a damaged one"),
-    (pickled_by_old_torch, "is damaged"),
+    (pickled_by_old_torch, "is no checkpoint, or a damaged one"),
     (pickled_within, "is no checkpoint, or a damaged one"),
     (pickled_tensors, "is no checkpoint, or a damaged one"),
     (a_script, "is no checkpoint, or a damaged one"),
     (no_dictionary, "is not a checkpoint of this version"),
     (another_format, "is not a checkpoint of this version"),
     (stretched, "is not a checkpoint of this version"),
-    (bomb, "unpacks to more than 64 MiB"),
+    (bomb, "no checkpoint, or a damaged one: its tensors unpack to more"),
     (bomb_that_lies, "damaged"),
 ]
 damaged = pytest.mark.parametrize(("damage", "message"), DAMAGED, ids=[damage.__name__ for damage, _ in DAMAGED])
