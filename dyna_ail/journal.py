@@ -173,7 +173,7 @@ class Journal:
         self.environments.close()
         self.close_display()
         if self.evaluated_at < 0:
-            print(f"{how} before the first evaluation; folder {self.folder}")
+            print(f"{how} before the first evaluation; {self.hint()}")
             return
         from dyna_ail.plots import learning_curves
 
