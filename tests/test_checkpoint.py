@@ -301,6 +301,16 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_sound_one(
     assert outcome(run) == stopped_once[1]
 
 
+def test_it_is_on_the_disk_before_any_earlier_one_gives_way(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else a crash of the machine could leave the new name with nothing in it."""
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("sync") or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append(paths[1].name) or replace(*paths))
+    checkpoint.save(run, {"a": torch.zeros(1)})
+    assert done[0] == "sync" and [name for name in done if name != "sync"] == [PREVIOUS, CHECKPOINT]
+
+
 # A full disk
 
 

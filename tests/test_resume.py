@@ -297,8 +297,15 @@ def test_killed_between_the_policy_and_its_row(
     assert outcome(tmp_path / "run") == whole
 
 
-def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter):
-    train(small(preset=CLONING[0]), stopped, force=True, progress=False)
+def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter, whole: dict[str, Any]):
+    """And the new one, killed before its first checkpoint, does not go on from the old one's."""
+    interrupter.kill_at = 10
+    with pytest.raises(Killed):
+        train(small(), stopped, force=True, progress=False)
+    assert not {CHECKPOINT, PREVIOUS} & files(stopped)
+    interrupter.kill_at = None
+    resume(stopped, progress=False)
+    assert outcome(stopped) == whole
     assert files(stopped) == FILES
 
 
