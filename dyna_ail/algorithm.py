@@ -14,6 +14,7 @@ from dyna_ail.cloning import clone
 from dyna_ail.config import Config, check_budget
 from dyna_ail.demonstrations import Demonstrations, ExpertPairs
 from dyna_ail.discriminator import Discriminator
+from dyna_ail.envs.guard import Guard
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.model_free import MODEL_FREE
 from dyna_ail.networks import Scaling, follow
@@ -56,14 +57,15 @@ class DynaAIL:
         spaces = env.observation_space, env.action_space
         self.agent, self.average = (make_agent(*spaces, config, scaling) for _ in range(2))
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
-        self.rollout = RealRollout(env, acting, config.seed, self.generator)
+        guarded = Guard(env, config.safety.step_timeout)
+        self.rollout = RealRollout(guarded, acting, config.seed, self.generator)
         self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
         self.forward_model = ForwardModel(scaling, config.forward_model)
         self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
         self.planner = PLANNERS[config.planner.method](acting, self.discriminator, self.forward_model, scaling, config)
         self.iteration = 0
-        self._started = False
+        self.started = False
         self.metrics: dict[str, float] = {}
 
     @property
@@ -94,6 +96,7 @@ class DynaAIL:
 
         Raises:
             InputError: a negative budget, or a positive one where neither phase learns.
+            EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
             NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
         """
         budget = self.config.interactions if interactions is None else interactions
@@ -101,8 +104,8 @@ class DynaAIL:
         callback = callback or (lambda _: None)
         expert, generator = (self.expert_obs, self.expert_action), self.generator
 
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             self._record(cloning=clone(self.rollout.policy, *expert, self.config.cloning, generator))
             follow(self.policy, self.agent.policy, rate=1.0)
             if callback(self) is False:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import tyro
 
 from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
-from dyna_ail.errors import InputError, NonFiniteError, printable
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, printable
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -45,12 +46,27 @@ class Train:
     """Show a progress bar; where the output is not a terminal, one line per evaluation."""
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also write TensorBoard event files into the folder."""
+    resume: OptionalPath = None
+    """Go on with the interrupted run in this folder, by default none. Its configuration is its own: give no other
+    options, except for what is shown or logged."""
 
     def run(self) -> None:
-        """Train."""
-        from dyna_ail.run import train
+        """Train.
 
-        train(self.config, self.out, self.force, self.progress, self.tensorboard)
+        Raises:
+            InputError: --resume together with other settings than the run's, or with --out or --force.
+        """
+        from dyna_ail.record import read_config
+        from dyna_ail.run import resume, train
+
+        if self.resume is None:
+            train(self.config, self.out, self.force, self.progress, self.tensorboard)
+            return
+        if self.config != read_config(self.resume) or self.out or self.force:
+            raise InputError(
+                "a run is resumed with its own configuration: besides --resume give only --progress or --tensorboard."
+            )
+        resume(self.resume, self.progress, self.tensorboard)
 
 
 @dataclass
@@ -295,7 +311,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a loss, gradient or weight became NaN or infinite; 2 the input cannot be used; 130 stopped by Ctrl-C.
+        0 done; 1 a value became NaN or infinite, or the environment failed; 2 the input cannot be used; 130 stopped by
+        Ctrl-C, 143 by SIGTERM.
     """
     if "" not in sys.path:
         sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
@@ -304,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except NonFiniteError as error:
+    except (NonFiniteError, EnvironmentFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
@@ -313,8 +330,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a folder that may not be entered, a name too long, a full disk
         print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signum", signal.SIGINT)
     except SystemExit as stop:  # tyro, after --help or a message of its own
         return stop.code if isinstance(stop.code, int) else 0
 
@@ -359,15 +376,19 @@ def _overview() -> str:
 
 
 def _defaults(arguments: list[str]) -> Config:
-    """The configuration of the given --preset and --task, before the other options."""
+    """The configuration of the given --preset and --task, or of the run to --resume, before the other options."""
     from dyna_ail.envs.tasks import get_task
 
     found = {}
-    for option in ("task", "preset"):
+    for option in ("task", "preset", "resume"):
         for i, argument in enumerate(arguments):
             name, equals, value = argument.partition("=")
             if name == f"--{option}" and (equals or i + 1 < len(arguments)):
                 found[option] = value if equals else arguments[i + 1]
+    if "resume" in found:
+        from dyna_ail.record import read_config
+
+        return read_config(Path(found["resume"]))
     task = get_task(found.get("task", Config.task))
     return make_config(found.get("preset", Config.preset), task.defaults, task=task.id)
 

@@ -160,6 +160,18 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class SafetyConfig:
+    """What a run does not to be lost. No result depends on it."""
+
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints, from which an interrupted run is resumed; more if one takes over 2% of them."""
+    checkpoint_every: int | None = None
+    """Real interactions between checkpoints, if sooner; by default the minutes alone count."""
+    step_timeout: float = 60.0
+    """Seconds that a step or a reset of an environment may take."""
+
+
+@dataclass(frozen=True)
 class Config:
     """One run of Dyna-AIL."""
 
@@ -198,6 +210,7 @@ class Config:
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     cloning: CloningConfig = field(default_factory=CloningConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         validate(self)

@@ -1,4 +1,4 @@
-"""The two ways in which a run can stop with a message instead of a traceback, and how messages quote others."""
+"""The ways in which a run stops with a message instead of a traceback, and how messages quote others."""
 
 
 class InputError(ValueError):
@@ -13,6 +13,21 @@ class NonFiniteError(ArithmeticError):
 
     The command line prints it and exits with code 1; what the run has written so far stays on disk.
     """
+
+
+class EnvironmentFailure(RuntimeError):
+    """The environment raised, hung, or returned something else than its spaces say, in the middle of a run.
+
+    The command line prints it and exits with code 1; the run can be resumed.
+    """
+
+
+class Stopped(KeyboardInterrupt):
+    """The user or the system asked to stop (``signum``: SIGINT or SIGTERM)."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 def one_line(error: object) -> str:

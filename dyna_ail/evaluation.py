@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dyna_ail.config import SafetyConfig
 from dyna_ail.errors import NonFiniteError
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ class Evaluation:
         return float(self.returns.std())
 
 
-def make_environments(task: str | Callable[[], gymnasium.Env], episodes: int) -> DummyVecEnv:
+def make_environments(
+    task: str | Callable[[], gymnasium.Env], episodes: int, step_timeout: float = SafetyConfig.step_timeout
+) -> DummyVecEnv:
     """One environment per episode, in this process, stepped in lock-step.
 
     Args:
         task: Gymnasium id (or ``module:id``), or a function that makes the environment.
         episodes: how many.
+        step_timeout: seconds that a step or a reset may take.
 
     Raises:
         InputError: the environment cannot be made.
@@ -55,10 +59,11 @@ def make_environments(task: str | Callable[[], gymnasium.Env], episodes: int) ->
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv
 
+    from dyna_ail.envs.guard import Guard
     from dyna_ail.envs.tasks import make_env
 
     def make() -> gymnasium.Env:
-        return Monitor(make_env(task) if isinstance(task, str) else task())
+        return Monitor(Guard(make_env(task) if isinstance(task, str) else task(), step_timeout))
 
     return DummyVecEnv([make] * episodes)
 
@@ -81,6 +86,7 @@ def evaluate(
 
     Raises:
         InputError: the environment cannot be made.
+        EnvironmentFailure: an environment raised, hung, or returned something else than its space says.
         NonFiniteError: an observation or a return is NaN or infinite.
     """
     from stable_baselines3.common.evaluation import evaluate_policy

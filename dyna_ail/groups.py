@@ -44,7 +44,10 @@ def settings(configs: Sequence[Config]) -> list[str]:
     The label is the preset, followed by the values in which settings of that preset differ, such as
     ``dyna-ail, planner.horizon=5``.
     """
-    flat = [{k: v for k, v in _flatten(to_dict(config)).items() if k != "seed"} for config in configs]
+    flat = [
+        {k: v for k, v in _flatten(to_dict(config)).items() if k != "seed" and not k.startswith("safety.")}
+        for config in configs
+    ]
     labels = []
     for config, values in zip(configs, flat, strict=True):
         rivals = [other for rival, other in zip(configs, flat, strict=True) if rival.preset == config.preset]

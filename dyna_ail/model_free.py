@@ -11,7 +11,7 @@ from sb3_contrib import TRPO
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from dyna_ail.discriminator import Discriminator
-from dyna_ail.networks import require_finite
+from dyna_ail.networks import Stateful, require_finite
 from dyna_ail.rollout import Segment
 
 
@@ -20,6 +20,10 @@ class ModelFree(Protocol):
 
     def update(self, segment: Segment) -> dict[str, float]:
         """Improve the policy from the real trajectories it has just made; returns named metrics."""
+        ...
+
+    def parts(self) -> dict[str, Stateful]:
+        """What it has learned and goes on from, besides the agent: its own networks and optimisers, by name."""
         ...
 
 
@@ -32,12 +36,20 @@ class NoModelFree:
         """Do nothing."""
         return {}
 
+    def parts(self) -> dict[str, Stateful]:
+        """Nothing."""
+        return {}
+
 
 class TrustRegionStep:
     """Dyna-AIL Eq. 7 with the TRPO rule, as in GAIL: the reward of a pair is minus its cost under the fresh D."""
 
     def __init__(self, agent: TRPO, discriminator: Discriminator) -> None:
         self.agent, self.discriminator = agent, discriminator
+
+    def parts(self) -> dict[str, Stateful]:
+        """The optimiser of the value function; the weights are the agent's."""
+        return {"optimizer": self.agent.policy.optimizer}
 
     @torch.no_grad()
     def fill(self, segment: Segment) -> RolloutBuffer:

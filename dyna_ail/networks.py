@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from dyna_ail.errors import NonFiniteError
 from dyna_ail.spaces import action_dim
 
+Stateful = nn.Module | torch.optim.Optimizer
+"""What has a ``state_dict``."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 CLIP = 10.0  # scaled observations are clipped here, so that a stray state cannot saturate a network
 

@@ -6,16 +6,17 @@ Knows neither the algorithm nor the figures; imports no torch.
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ import numpy as np
 
 from dyna_ail.config import Config, from_dict, to_dict
 from dyna_ail.errors import InputError
+from dyna_ail.files import replacing
 
 CONFIG, VERSIONS, PROGRESS, DIAGNOSTICS = "config.json", "versions.json", "progress.csv", "diagnostics.csv"
 POLICY, FIGURE = "policy.zip", "learning_curve.png"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 COLUMNS = ("interactions", "imagined", "return_mean", "return_std", "score", "seconds")
 PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "stable-baselines3", "sb3-contrib", "dyna-ail")
 
@@ -50,8 +53,9 @@ class Record:
     progress: Mapping[str, np.ndarray]
 
 
-def create_folder(config: Config, out: Path | None, force: bool) -> Path:
-    """Make the folder of a run, and make sure that it can be written to.
+@contextmanager
+def new_folder(config: Config, out: Path | None, force: bool) -> Iterator[Path]:
+    """Make the folder of a run, locked while it runs, and make sure that it can be written to.
 
     Args:
         config: names the folder when ``out`` is None: ``results/runs/<task>-<preset>-<seed>-<time>``, always new.
@@ -59,13 +63,17 @@ def create_folder(config: Config, out: Path | None, force: bool) -> Path:
         force: take ``out`` even if it exists; a run's files in it are removed, other files stay.
 
     Raises:
-        InputError: ``out`` exists and ``force`` is off, or the folder cannot be made or written to.
+        InputError: ``out`` exists and ``force`` is off, a run is in progress in it, or the folder cannot be made or
+            written to.
     """
     if out is not None:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file; --out must name a folder for the run.")
         if out.exists() and not force:
-            raise InputError(f"{out} exists; choose another --out, or overwrite the run in it with --force.")
+            raise InputError(
+                f"{out} exists; choose another --out, overwrite the run in it with --force, or go on with it: "
+                f"--resume {out}."
+            )
         folder = out
     else:
         name = f"{config.task}-{config.preset}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -73,21 +81,61 @@ def create_folder(config: Config, out: Path | None, force: bool) -> Path:
         parent = Path("results", "runs")
         candidates = (parent / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
         folder = next(candidate for candidate in candidates if not candidate.exists())
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None and force)
+            stack.enter_context(locked(folder))
+            for name in (PROGRESS, DIAGNOSTICS, POLICY, FIGURE, CONFIG, VERSIONS):
+                (folder / name).unlink(missing_ok=True)
+            remove_checkpoints(folder)
+            for events in folder.glob("events.out.tfevents.*"):
+                events.unlink()
+            write_json(folder / CONFIG, to_dict(config))
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
+        yield folder
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a run."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+    remove_unfinished(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of files in the making; no run may be in progress in the folder."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone (not on Windows).
+
+    Raises:
+        InputError: a run is in progress in it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        folder.mkdir(parents=True, exist_ok=out is not None and force)
-        for name in (PROGRESS, DIAGNOSTICS, POLICY, FIGURE, CONFIG, VERSIONS):
-            (folder / name).unlink(missing_ok=True)
-        for events in folder.glob("events.out.tfevents.*"):
-            events.unlink()
-        write_json(folder / CONFIG, to_dict(config))
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
-    return folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"a run is in progress in {folder}: wait for it, or stop it.") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write ``values`` as indented JSON."""
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    """Write ``values`` as indented JSON, all or nothing."""
+    with replacing(path) as file:
+        file.write(json.dumps(values, indent=2).encode() + b"\n")
 
 
 def versions() -> dict[str, Any]:
@@ -103,11 +151,42 @@ def versions() -> dict[str, Any]:
     return {
         "versions": found,
         "platform": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "dyna-ail"), *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def note_resumed(folder: Path, interactions: int) -> list[str]:
+    """Add to versions.json that the run goes on from ``interactions``.
+
+    Returns:
+        A line for everything on which equal bits depend that has changed since the run started.
+
+    Raises:
+        InputError: versions.json cannot be understood.
+    """
+    told, now = {"versions": {}, "resumed": [], **_read_json(folder / VERSIONS)}, versions()
+    if not isinstance(told["versions"], dict) or not isinstance(told["resumed"], list):
+        raise InputError(f"{folder / VERSIONS} must hold versions, an object, and resumed, a list if it is there.")
+    resumed = [*told["resumed"], {"interactions": interactions, **now}]
+    write_json(folder / VERSIONS, {**told, "resumed": resumed})
+    before, after = ({**found.pop("versions"), **found} for found in (dict(told), dict(now)))
+    watched = ("python", *PACKAGES, "commit", "platform", "cpu", "threads")
+    return [
+        f"the run started with {name} {before.get(name)} and goes on with {after[name]}"
+        for name in watched
+        if before.get(name) != after[name]
+    ]
+
+
+def is_finished(folder: Path, config: Config) -> bool:
+    """Whether the run in ``folder`` has come to its end."""
+    if not (folder / PROGRESS).exists() or not (folder / PROGRESS).stat().st_size:
+        return False
+    return bool(read_progress(folder / PROGRESS)["interactions"][-1] >= config.interactions)
 
 
 def _commit() -> str | None:
@@ -127,11 +206,6 @@ def _commit() -> str | None:
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def sha256(path: Path) -> str:
-    """Digest of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def read(path: Path) -> Record:
     """Read a run's folder.
 
@@ -139,26 +213,23 @@ def read(path: Path) -> Record:
         InputError: no folder, no run in it, or a file of it that cannot be understood.
     """
     config = read_config(path)
-    random, expert = _read_references(path / VERSIONS, config.task)
-    return Record(path, config, random, expert, read_progress(path / PROGRESS))
+    return Record(path, config, **read_references(path, config.task), progress=read_progress(path / PROGRESS))
 
 
-def _read_references(path: Path, task: str) -> tuple[float | None, float | None]:
+def read_references(folder: Path, task: str) -> dict[str, float | None]:
     """Returns of the random policy and of the expert: the run's, or the task's where versions.json was not kept."""
+    path = folder / VERSIONS
     if not path.exists():
         from dyna_ail.envs.tasks import get_task
 
-        return get_task(task).random, get_task(task).expert
+        return {"random": get_task(task).random, "expert": get_task(task).expert}
     references = _read_json(path).get("references", {})
     try:
-        random, expert = (
-            None if references[name] is None else float(references[name]) for name in ("random", "expert")
-        )
+        return {name: None if references[name] is None else float(references[name]) for name in ("random", "expert")}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} must hold references, the returns of random and expert (numbers or null); it holds {references!r}."
         ) from error
-    return random, expert
 
 
 def read_config(path: Path) -> Config:
@@ -180,7 +251,7 @@ def read_config(path: Path) -> Config:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold a JSON object; it holds a {type(values).__name__}.")

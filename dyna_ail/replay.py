@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,6 +67,21 @@ class ReplayBuffer:
         for f in fields(new):
             getattr(self._ring, f.name)[where] = getattr(new, f.name)[kept]
         self.added += len(new)
+
+    def cut(self) -> None:
+        """End the newest transition's episode, as a time limit would: nothing that follows belongs to it."""
+        newest = (self.added - 1) % self.capacity
+        self._ring.truncated[newest] = ~self._ring.terminated[newest]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors ``[N, ...]`` and how many transitions were ever added."""
+        return {"added": self.added, **{f.name: getattr(self.data, f.name).clone() for f in fields(Transitions)}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Hold again what ``state`` holds."""
+        self.added = state["added"]
+        for f in fields(Transitions):
+            getattr(self.data, f.name).copy_(state[f.name])
 
     def sample(self, size: int, generator: torch.Generator) -> Transitions:
         """``size`` transitions drawn uniformly with replacement."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dyna_ail.errors import EnvironmentFailure
 from dyna_ail.networks import require_finite
 from dyna_ail.policy import ImitationPolicy
 from dyna_ail.replay import Transitions
@@ -33,41 +36,147 @@ class RealRollout:
     """Runs the policy in the training environment, taking up the episode where the last segment left it.
 
     The environment's reward is dropped here: it reaches no learner.
+
+    Attributes:
+        interactions: steps of the environment so far.
+        before_step: called before every step, when everything about the learning can be saved.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], policy: ImitationPolicy, seed: int, generator: torch.Generator):
         self.env, self.policy, self.seed, self.generator = env, policy, seed, generator
         self.interactions = 0
-        self._obs: Tensor | None = None
-        self._first = True
+        self.before_step: Callable[[], object] = lambda: None
+        self._obs: Tensor | None = None  # none between episodes
+        # The segment in the making: its noise, and for every step so far one tensor of each kind.
+        self._noise: Tensor | None = None
+        self._rows: list[tuple[Tensor, ...]] = []
+        # The way back to the middle of an episode: the random state before its reset and the actions since.
+        self._start: dict[str, Any] | None = None
+        self._actions: list[Any] = []
 
     def collect(self, steps: int) -> Segment:
-        """The next ``steps`` real interactions.
+        """The next ``steps`` real interactions, or the rest of a segment that was interrupted.
 
         Raises:
-            NonFiniteError: the environment's observation or the policy's action is not finite.
+            EnvironmentFailure: the environment raised, hung, or returned NaN or something else than its space says.
+            NonFiniteError: the policy's action is not finite.
         """
-        policy, env = self.policy, self.env
-        if self._obs is None:
-            self._obs = self._as_tensor(env.reset(seed=self.seed)[0])
-        rows: list[tuple[Any, ...]] = []
-        for noise in policy.noise((steps, 1), self.generator):
-            with torch.no_grad():
-                drawn = policy.reparameterise(self._obs[None], noise)[0]
-            require_finite("the policy's action", drawn)
-            action = decode_action(env.action_space, drawn.numpy())
-            received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
-            raw, _, terminated, truncated, _ = env.step(action)
-            self.interactions += 1
-            next_obs = self._as_tensor(raw)
-            rows.append((self._obs, received, next_obs, drawn, bool(terminated), bool(truncated), self._first))
-            self._first = bool(terminated or truncated)
-            self._obs = self._as_tensor(env.reset()[0]) if self._first else next_obs
-        obs, action, next_obs, drawn = (torch.stack([row[i] for row in rows]) for i in range(4))
-        terminated, truncated, first = torch.tensor([row[4:] for row in rows]).T
+        if self._noise is None:
+            self._noise = self.policy.noise((steps, 1), self.generator)
+        for noise in self._noise[len(self._rows) :]:
+            self.before_step()
+            self._rows.append(self._step(noise))
+        obs, action, next_obs, drawn, terminated, truncated, first = self._columns()
+        self._noise, self._rows = None, []
         return Segment(Transitions(obs, action, next_obs, terminated, truncated & ~terminated), drawn, first)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether a segment is in the making."""
+        return self._noise is not None
+
+    def _step(self, noise: Tensor) -> tuple[Tensor, ...]:
+        policy, env = self.policy, self.env
+        obs = self._obs = self._reset() if self._obs is None else self._obs
+        with torch.no_grad():
+            drawn = policy.reparameterise(obs[None], noise)[0]
+        require_finite("the policy's action", drawn)
+        action = decode_action(env.action_space, drawn.numpy())
+        received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
+        with self._undone_if_it_fails():
+            raw, _, terminated, truncated, _ = env.step(action)
+            next_obs = self._as_tensor(raw)
+        self.interactions += 1
+        first = not self._actions
+        self._actions.append(action)
+        self._obs = None if terminated or truncated else next_obs
+        return (obs, received, next_obs, drawn, *map(torch.tensor, (bool(terminated), bool(truncated), first)))
+
+    def _reset(self) -> Tensor:
+        self._start, self._actions = self._random_state() if self.interactions else None, []
+        with self._undone_if_it_fails():
+            return self._as_tensor(self.env.reset(seed=None if self.interactions else self.seed)[0])
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        """What a failing step or reset drew is drawn again once the environment is mended."""
+        before = self._random_state()
+        try:
+            yield
+        except EnvironmentFailure:
+            self._set_random_state(before)
+            raise
+
+    def _random_state(self) -> dict[str, Any]:
+        """That of the environment's own generator; empty if it has none, or none of Gymnasium's kind."""
+        generator = getattr(self.env.unwrapped, "np_random", None)
+        if not isinstance(generator, np.random.Generator) or not isinstance(generator.bit_generator, np.random.PCG64):
+            return {}
+        state: dict[str, Any] = generator.bit_generator.state  # type: ignore[assignment]
+        return state
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        if state and self._random_state():
+            self.env.unwrapped.np_random.bit_generator.state = state
+
+    def _columns(self) -> list[Tensor]:
+        return [torch.stack(column) for column in zip(*self._rows, strict=True)]
 
     def _as_tensor(self, obs: Any) -> Tensor:
         tensor = torch.as_tensor(np.asarray(obs, dtype=np.float32).copy())
-        require_finite(f"the environment's observation at interaction {self.interactions}", tensor)
+        if not torch.isfinite(tensor).all():
+            value = tensor[~torch.isfinite(tensor)][0].item()
+            raise EnvironmentFailure(f"the environment's observation became {value} after {self.interactions:,} steps.")
         return tensor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands between two steps: tensors, numbers and containers of them."""
+        space, taken = self.env.action_space, len(self._actions)
+        actions = np.array(self._actions, dtype=space.dtype).reshape(taken, *(space.shape or ()))
+        return {
+            "interactions": self.interactions,
+            "obs": self._obs,
+            "noise": self._noise,
+            "rows": self._columns() if self._rows else [],
+            "start": self._start,
+            "actions": torch.as_tensor(actions),
+            "random": self._random_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go back to where ``state`` was taken, the environment by repeating the actions of its episode.
+
+        A simulator's state cannot be set exactly (MuJoCo's solver goes on from its last solution), but what it did can
+        be repeated, from the random state before the reset. These steps are not counted a second time.
+
+        Returns:
+            Whether the environment arrived where it had been, to the last bit. If not, the next step opens a new
+            episode, and the one that was interrupted counts as cut by a time limit.
+        """
+        self._noise, self._start, self._obs = state["noise"], state["start"], state["obs"]
+        self._rows = list(zip(*(column.unbind() for column in state["rows"]), strict=True))
+        self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
+        self.interactions = state["interactions"]
+        if not self.interactions:
+            self._obs = None
+            return True
+        obs = self.env.reset(seed=self.seed)[0]
+        if self._obs is None:
+            self._set_random_state(state["random"])
+            return bool(state["random"])
+        if self._start is not None:
+            self._set_random_state(self._start)
+            obs = self.env.reset()[0]
+        over = False
+        for action in self._actions:
+            if over:  # some environments take no step then
+                break
+            obs, _, *ends, _ = self.env.step(action)
+            over = any(ends)
+        if not over and torch.equal(self._as_tensor(obs), self._obs) and self._random_state() == state["random"]:
+            return True
+        self._obs = None
+        if self._rows:
+            *row, terminated, _, first = self._rows[-1]
+            self._rows[-1] = (*row, terminated, ~terminated, first)
+        return False

@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,15 @@ import numpy as np
 
 from dyna_ail import formats, record
 from dyna_ail.config import Config
-from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.errors import InputError, NonFiniteError
-from dyna_ail.evaluation import Evaluation, evaluate, evaluation_seed, make_environments, normalised_score
-from dyna_ail.statistics import interactions_to
+from dyna_ail.demonstrations import Demonstrations, ExpertPairs
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, Stopped, one_line
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.logger import KVWriter, Logger
     from stable_baselines3.common.policies import ActorCriticPolicy
 
     from dyna_ail.algorithm import DynaAIL
     from dyna_ail.envs.tasks import Task
+    from dyna_ail.journal import Journal
 
 
 def train(
@@ -48,46 +46,156 @@ def train(
         The folder.
 
     Raises:
-        InputError: the task, the demonstrations or the folder cannot be used; raised before any training.
-        NonFiniteError: a loss, gradient or weight became NaN or infinite; the folder keeps what there is.
-        KeyboardInterrupt: stopped by Ctrl-C, after the iteration in progress (at once on the second); the folder
-            keeps what there is.
+        InputError: the task, the demonstrations or the folder cannot be used, raised before any training;
+            or the disk is full.
+        EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
+        NonFiniteError: a loss, gradient or weight became NaN or infinite.
+        Stopped: by Ctrl-C or SIGTERM, after the step or update in progress (at once on the second).
+
+    Whatever ends it, the folder keeps what there is.
     """
     import torch
 
     from dyna_ail.algorithm import DynaAIL
     from dyna_ail.envs.tasks import get_task, make_env
+    from dyna_ail.journal import Journal
 
     torch.set_num_threads(1)
+    _check_tensorboard(tensorboard)
     task = get_task(config.task)
     source = demonstration_source(config, task)
     demonstrations = formats.load(source, config.task, config.trajectories, config.seed)
-    env = make_env(config.task)
-    learner = DynaAIL(env, demonstrations, config)
+    learner = DynaAIL(make_env(config.task), demonstrations, config)
     references = _references(task, demonstrations)
-    provenance = {**demonstrations.metadata, "file": config.demos or source.name}
-    if source.is_file():
-        provenance["sha256"] = record.sha256(source)
-    if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
+    provenance = dict(demonstrations.metadata)
+    if config.demos is None:  # where this package is installed does not matter to anyone else
+        provenance["source"] = {**provenance["source"], "path": f"bundled/{source.name}"}
+    with record.new_folder(config, out, force) as folder:
+        record.write_json(
+            folder / record.VERSIONS,
+            {**record.versions(), "seed": config.seed, "references": references, "demonstrations": provenance},
+        )
+        _learn(learner, Journal(folder, config, references, progress, tensorboard))
+    return folder
 
-    folder = record.create_folder(config, out, force)
-    record.write_json(
-        folder / record.VERSIONS,
-        {**record.versions(), "seed": config.seed, "references": references, "demonstrations": provenance},
-    )
-    journal = Journal(folder, config, references, progress, tensorboard)
+
+def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Path:
+    """Go on with an interrupted run, to the end that it would have had: bit for bit, on the same machine and versions.
+
+    What was written after the checkpoint is made again. A run without a checkpoint starts over.
+
+    Args:
+        folder: the run's folder.
+        progress: as :func:`train`.
+        tensorboard: as :func:`train`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: no run, one in progress, all of its checkpoints are damaged, or the disk is full.
+        EnvironmentFailure, NonFiniteError, Stopped: as :func:`train`.
+    """
+    import torch
+
+    from dyna_ail.journal import Journal
+
+    torch.set_num_threads(1)
+    _check_tensorboard(tensorboard)
+    config = record.read_config(folder)
+    with record.locked(folder):
+        record.remove_unfinished(folder)
+        restored = _restored(folder, config)
+        if restored is not None:
+            learner, state = restored
+            references = record.read_references(folder, config.task)
+            journal = Journal(folder, config, references, progress, tensorboard, state["journal"])
+            for change in record.note_resumed(folder, learner.interactions):
+                _warn(f"{change}; the rest of the run may differ from what it would have been.")
+            print(f"resumed at {learner.interactions:,} interactions")
+            _learn(learner, journal)
+            return folder
+    if record.is_finished(folder, config):
+        print(f"{folder} is finished: {config.interactions:,} interactions.")
+        return folder
+    print("no checkpoint yet: starting over")
+    return train(config, folder, True, progress, tensorboard)
+
+
+def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | None:
+    """The learner as its newest sound checkpoint has it, and that checkpoint; None if there is none at all.
+
+    Raises:
+        InputError: there are checkpoints, but none can be used; or the environment cannot be made.
+        EnvironmentFailure: the environment failed on the way back to where it was.
+    """
+    from dyna_ail import checkpoint
+    from dyna_ail.algorithm import DynaAIL
+    from dyna_ail.envs.tasks import make_env
+
+    problems: dict[Path, str] = {}
+    for path, state in checkpoint.saved(folder):
+        env = make_env(config.task)  # if it cannot be made, it is not the checkpoint that is to blame
+        try:
+            if isinstance(state, InputError):
+                raise state
+            pairs = ExpertPairs(*(state["expert"][name].numpy() for name in ("obs", "action")))
+            learner = DynaAIL(env, pairs, config)
+            if not checkpoint.restore(learner, state):
+                _warn(
+                    "the environment could not be brought back to where it was: it begins a new episode, and the rest "
+                    "of the run differs from what it would have been."
+                )
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"on the way back to where the run was, {error}") from error
+        except Exception as error:  # a checkpoint with other contents fails in its own way
+            told = isinstance(error, InputError) and str(path) in str(error)
+            problems[path] = str(error) if told else f"{str(path)!r} does not fit: {one_line(error)}"
+            _warn(problems[path])
+            env.close()
+        else:
+            for damaged in problems:  # or the next checkpoint would take it for the previous one
+                damaged.unlink()
+            return learner, state
+    if problems:
+        raise InputError(
+            f"no checkpoint in {folder} can be used. Start over: dyna-ail train --out {folder} --force ..."
+        )
+    return None
+
+
+def _learn(learner: DynaAIL, journal: Journal) -> None:
+    """The rest of the run."""
+    learner.rollout.before_step = lambda: journal.before_step(learner)
     try:
-        with _stop_on_interrupt(journal):
-            learner.learn(config.interactions, journal)
+        with _stop_on_signal(journal):
+            learner.learn(callback=journal)
     except (KeyboardInterrupt, NonFiniteError):
         journal.close("stopped")
         raise
+    except EnvironmentFailure:
+        if learner.rollout.collecting:
+            journal.checkpoint(learner)
+        journal.close("stopped")
+        raise
+    except BrokenPipeError:  # the reader of the output has gone; it is not about the folder
+        raise
+    except OSError as error:
+        raise InputError(f"cannot write to {journal.folder}: {error.strerror or error}. {journal.hint()}") from error
     finally:
-        env.close()
+        learner.rollout.env.close()
         journal.close_display()
     journal.close("finished")
-    return folder
+    record.remove_checkpoints(journal.folder)
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def _check_tensorboard(wanted: bool) -> None:
+    if wanted and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.")
 
 
 def demonstration_source(config: Config, task: Task) -> Path:
@@ -124,217 +232,26 @@ def load_policy(folder: Path) -> ActorCriticPolicy:
     return policy.load_policy(path, *spaces, config)
 
 
-class Journal:
-    """The callback of a run: evaluates, writes the rows, keeps policy.zip fresh and tells the user."""
-
-    def __init__(
-        self,
-        folder: Path,
-        config: Config,
-        references: dict[str, float | None],
-        progress: bool,
-        tensorboard: bool,
-    ) -> None:
-        """Make the environments for evaluation and open the tables.
-
-        Args:
-            folder: the run's folder, which exists.
-            config: the run's configuration.
-            references: returns of the ``random`` policy and of the ``expert``; None where unknown.
-            progress: whether to report while running.
-            tensorboard: also write event files.
-        """
-        from stable_baselines3.common.logger import TensorBoardOutputFormat
-
-        self.folder, self.config, self.references = folder, config, references
-        self.environments = make_environments(config.task, config.evaluation.episodes)
-        shared = [TensorBoardOutputFormat(str(folder))] if tensorboard else []
-        self.progress = _Table(folder / record.PROGRESS, shared)
-        self.diagnostics = _Table(folder / record.DIAGNOSTICS, shared)
-        self.display = _Display(config.interactions) if progress else None
-        self.start = time.perf_counter()
-        self.next_evaluation = 0
-        self.evaluated_at = -1
-        self.interrupted = False
-
-    def __call__(self, learner: DynaAIL) -> None:
-        """Record one iteration.
-
-        Raises:
-            KeyboardInterrupt: the user has asked to stop; policy.zip is the current policy, evaluated.
-        """
-        done = learner.interactions
-        if learner.iteration > 0 or self.config.interactions == 0:
-            counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
-            self.diagnostics.write({**counts, **learner.metrics}, done)
-        due = done >= self.next_evaluation or done >= self.config.interactions or self.interrupted
-        if due and done != self.evaluated_at:
-            self._evaluate(learner)
-        elif self.display:
-            self.display.advance(done)
-        if self.interrupted:
-            raise KeyboardInterrupt
-
-    def _evaluate(self, learner: DynaAIL) -> None:
-        done, every = learner.interactions, self.config.evaluation.every
-        seed = evaluation_seed(self.config.seed, done)
-        result = evaluate(learner.policy, self.environments, self.config.evaluation.episodes, seed)
-        score = normalised_score(result.mean, self.references["random"], self.references["expert"])
-        row = {
-            "interactions": done,
-            "imagined": learner.imagined,
-            "return_mean": result.mean,
-            "return_std": result.std,
-            "length_mean": float(result.lengths.mean()),
-            "score": score,
-            "seconds": self._seconds(),
-        }
-        self.progress.write(row, done)
-        self.save_policy(learner)
-        self.next_evaluation = (done // every + 1) * every
-        self.evaluated_at = done
-        if self.display:
-            self.display.advance(done, result, score)
-
-    def save_policy(self, learner: DynaAIL) -> None:
-        """Replace policy.zip in one step, so that a killed run leaves a whole one."""
-        temporary = self.folder / ".policy.zip"
-        learner.save(temporary)
-        os.replace(temporary, self.folder / record.POLICY)
-
-    def close(self, how: str) -> None:
-        """Close the tables, draw the figure and print the summary; ``how`` the run ended."""
-        self.progress.close()
-        self.diagnostics.close()
-        self.environments.close()
-        self.close_display()
-        if self.evaluated_at < 0:
-            print(f"{how} before the first evaluation; folder {self.folder}")
-            return
-        from dyna_ail.plots import learning_curves
-
-        learning_curves([self.folder], self.folder / record.FIGURE)
-        print(summary(self.folder, how))
-        for label, name in (("folder", ""), ("policy", record.POLICY), ("figure", record.FIGURE)):
-            print(f"  {label}  {self.folder / name}")
-
-    def close_display(self) -> None:
-        """Give the terminal back."""
-        if self.display:
-            self.display.close()
-
-    def _seconds(self) -> float:
-        return round(time.perf_counter() - self.start, 3)
-
-
-def summary(folder: Path, how: str) -> str:
-    """One line about a run that has ``how`` ("finished", "stopped"): its last score and when it reached the expert."""
-    progress = record.read_progress(folder / record.PROGRESS)
-    parts = [f"return {progress['return_mean'][-1]:,.1f}"]
-    if np.isfinite(progress["score"][-1]):
-        first, held = interactions_to(progress), interactions_to(progress, hold=3)
-        parts[0] += f" ({progress['score'][-1]:.0%} of the expert)"
-        parts.append(
-            "90% never reached"
-            if first is None
-            else f"90% first at {first:,}, {f'held from {held:,}' if held is not None else 'not held'}"
-        )
-    minutes = progress["seconds"][-1] / 60
-    return f"{how}: {', '.join(parts)}; {int(progress['interactions'][-1]):,} interactions in {minutes:.1f} min"
-
-
-class _Table:
-    """One CSV file, and perhaps TensorBoard, behind SB3's logger; every row is flushed as it is written."""
-
-    def __init__(self, path: Path, shared: Sequence[KVWriter]) -> None:
-        self.path, self.shared = path, shared
-        self.logger: Logger | None = None
-
-    def write(self, row: dict[str, Any], step: int) -> None:
-        from stable_baselines3.common.logger import CSVOutputFormat, Logger
-
-        if self.logger is None:
-            output = CSVOutputFormat(str(self.path))
-            # SB3 takes new columns from a set, in an order that changes with every process: name the first ones here.
-            output.keys = list(row)
-            output.file.write(",".join(row) + "\n")
-            self.logger = Logger(folder=str(self.path.parent), output_formats=[output, *self.shared])
-        for key, value in row.items():
-            self.logger.record(key, value)
-        self.logger.dump(step)
-
-    def close(self) -> None:
-        if self.logger is not None:
-            self.logger.close()
-
-
-class _Display:
-    """What the user sees of a run in progress: a bar on a terminal, else one plain line per evaluation."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.total = total
-        self.start = time.perf_counter()
-        self.bar: Progress | None = None
-        if Console().is_terminal:
-            self.bar = Progress(
-                BarColumn(bar_width=16),
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f} interactions"),
-                TextColumn("{task.fields[status]}"),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                refresh_per_second=2,
-                speed_estimate_period=600,
-            )
-            self.task = self.bar.add_task("train", total=total, status="")
-            self.bar.start()
-
-    def advance(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done)
-            if result is not None:  # short, for terminals of 80 columns
-                share = f"return {score:.0%} of expert" if np.isfinite(score) else f"return {result.mean:,.1f}"
-                self.bar.update(self.task, status=share)
-        elif result is not None:
-            share = f" = {score:.0%} of expert" if np.isfinite(score) else ""
-            elapsed = time.perf_counter() - self.start
-            left = _clock(elapsed * (self.total - done) / done) if done else "-:--"
-            line = (
-                f"{done:,}/{self.total:,} interactions  return {result.mean:,.1f}{share}  {_clock(elapsed)} left {left}"
-            )
-            print(line, flush=True)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
-
-
 @contextmanager
-def _stop_on_interrupt(journal: Journal) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after the iteration in progress, and the second at once."""
+def _stop_on_signal(journal: Journal) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the run with a checkpoint, before the next step, and the second at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(signum: int, frame: object) -> None:
-        if journal.interrupted:
-            raise KeyboardInterrupt
-        journal.interrupted = True
+        if journal.stopping is not None or journal.evaluated_at < 0:  # before, there is nothing to save
+            raise Stopped(signum)
+        journal.stopping = signum
         # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nstopping after this iteration; press Ctrl-C again to stop at once\n")
+        os.write(2, b"\nstopping after the step or the updates in progress; once more to stop at once\n")
 
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:

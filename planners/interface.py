@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dyna_ail.networks import Stateful
 from dyna_ail.replay import ReplayBuffer
 
 
@@ -66,6 +67,10 @@ class Planner(Protocol):
         """
         ...
 
+    def parts(self) -> dict[str, Stateful]:
+        """What it has learned and goes on from: its own networks and optimisers, by name."""
+        ...
+
 
 class NoPlanner:
     """Leaves the policy as it is."""
@@ -75,4 +80,8 @@ class NoPlanner:
 
     def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
         """Do nothing."""
+        return {}
+
+    def parts(self) -> dict[str, Stateful]:
+        """Nothing."""
         return {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dyna_ail.config import Config
-from dyna_ail.networks import Scaling, adam_step, fade, require_finite
+from dyna_ail.networks import Scaling, Stateful, adam_step, fade, require_finite
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
 from dyna_ail.planners.unroll import cost_to_go, unroll
@@ -74,3 +74,10 @@ class MGAILPlanner:
             pick = torch.randint(c.horizon, (len(start),), generator=generator), torch.arange(len(start))
             metrics |= self.critic.update(imagined.obs[pick].detach(), imagined.action[pick].detach(), target[pick])
         return metrics
+
+    def parts(self) -> dict[str, Stateful]:
+        """The policy's optimiser, the critics and theirs."""
+        parts: dict[str, Stateful] = {"optimizer": self.optimizer}
+        if self.critic:
+            parts |= {"critic": self.critic, "critic.optimizer": self.critic.optimizer}
+        return parts

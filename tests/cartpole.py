@@ -49,3 +49,11 @@ def record(episodes: int = 2, steps: int = 60) -> Demonstrations:
         reward = np.ones(steps, np.float32)
         trajectories.append(Trajectory(np.array(obs, np.float32), np.array(actions, np.int64), reward, False))
     return Demonstrations(tuple(trajectories), {"task": "CartPole-v1", "random_return": 20.0, "expert_return": 500.0})
+
+
+class Leaning:
+    """A policy that pushes the cart to where the pole leans."""
+
+    def predict(self, obs: np.ndarray, state: object = None, episode_start: object = None, deterministic: bool = False):
+        assert deterministic
+        return (obs[:, 2] > 0).astype(np.int64), state

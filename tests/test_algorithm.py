@@ -20,7 +20,7 @@ import dyna_ail.planners.mgail
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.config import Config, make_config
 from dyna_ail.demonstrations import ExpertPairs
-from dyna_ail.errors import InputError, NonFiniteError
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate
 
 TASKS = ["CartPole-v1", "Hopper-v5"]
@@ -249,7 +249,7 @@ def test_a_world_that_blows_up_is_named():
             return obs if self.env.get_wrapper_attr("steps") < 60 else obs * np.nan
 
     env = Spy(gymnasium.make("CartPole-v1"))
-    with pytest.raises(NonFiniteError, match="environment"):
+    with pytest.raises(EnvironmentFailure, match="observation became nan after 59 steps"):
         DynaAIL(Broken(env), _pairs(env), make_config("dyna-ail", TINY)).learn()
     assert env.steps == 60
 

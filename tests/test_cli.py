@@ -7,7 +7,6 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -161,21 +160,6 @@ def test_table(run: Path, capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[2].startswith("| CartPole-v1 | dyna-ail | 1 | 600 | - | - |")
     refused(capsys, ["table", str(run.parent)], "not the folder of a run")
-
-
-def test_interrupt_stops_cleanly_with_everything_on_disk(demos: Path, tmp_path: Path):
-    options = tiny_options(interactions=10_000_000)
-    started = command("train", *options, "--demos", demos, "--out", "run")
-    with subprocess.Popen(started, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("0/10,000,000")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert err == "\nstopping after this iteration; press Ctrl-C again to stop at once\n"
-    assert "stopped: return" in out  # the first line of all when the interrupt comes early
-    files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files >= {"config.json", "versions.json", "progress.csv", "policy.zip", "learning_curve.png"}
 
 
 def test_non_finite_values_stop_the_run_and_name_the_part(

@@ -15,12 +15,17 @@ LEAVES = {f"dyna_ail.{name}" for name in ("config", "errors", "networks", "repla
 # The loop, what surrounds it and what is drawn from it: nothing that the loop is made of may know these.
 UPPER = (
     "algorithm",
+    "checkpoint",
     "checks",
     "cli",
+    "display",
     "evaluation",
     "groups",
+    "health",
+    "journal",
     "plots",
     "record",
+    "rows",
     "run",
     "statistics",
     "tables",
@@ -169,6 +174,7 @@ def test_one_module_steps_a_training_environment():
         "dyna_ail.rollout",  # the training environment
         "dyna_ail.envs.recording",  # records demonstrations
         "dyna_ail.envs.replaying",  # repeats them
+        "dyna_ail.envs.guard",  # a wrapper, which passes on what one of these asks
     }
     stepping = set()
     for module, tree in TREES.items():

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,3 +215,37 @@ def test_a_file_that_holds_no_policy_of_the_run(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="policy.zip"):
         load_policy(path, OBS_SPACE, BOX, CONFIG)
+
+
+class Touch:
+    """Pickled, it creates a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_hostile_file_runs_nothing_and_fills_nothing(tmp_path):
+    """Payloads in the weights, a path that leads out, and bombs, also within the weights' own archive."""
+    inside, path, trace = tmp_path / "inside", tmp_path / "inside" / "policy.zip", tmp_path / "trace"
+    inside.mkdir()
+    zeros, payload, packed = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.save({"weight": torch.zeros(1 << 20)}, zeros)
+    torch.save({"weight": Touch(trace)}, payload)
+    with zipfile.ZipFile(zeros) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    for content, message in [
+        (payload.getvalue(), "Weights only load failed"),
+        (pickle.dumps(Touch(trace)), "Weights only load failed"),
+        (packed.getvalue(), "its tensors unpack to more than their size"),
+        (bytes(100 << 20), "unpacks to more than 64 MiB"),
+    ]:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("policy.pth", content)
+            archive.writestr("../trace", b"")
+        with pytest.raises(InputError, match=message):
+            load_policy(path, OBS_SPACE, BOX, CONFIG)
+    assert not trace.exists() and list(inside.iterdir()) == [path]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -90,3 +92,142 @@ def test_box_actions_are_clipped_for_the_environment_alone():
     np.testing.assert_array_equal(got.transitions.action, np.clip(got.drawn.numpy(), space.low, space.high))
     np.testing.assert_array_equal(np.stack(env.received), got.transitions.action)
     assert all(space.contains(action) for action in env.received)
+
+
+class Dice(gymnasium.Env):
+    """Everything is drawn from Gymnasium's generator: where an episode starts, how it goes, when it ends."""
+
+    observation_space, action_space = OBS, spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.total = self.np_random.normal()
+        return np.array([self.total], np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.total += action * self.np_random.normal()
+        return np.array([self.total], np.float32), 0.0, self.np_random.random() < 0.2, self.np_random.random() < 0.1, {}
+
+
+class Foreign(Dice):
+    """Dice with a generator of another kind, whose state holds arrays."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        if seed is not None:
+            self.np_random = np.random.Generator(np.random.MT19937(seed))
+        return super().reset()
+
+
+class Interrupted(Exception):
+    """Raised before a step."""
+
+
+def _interrupted(env: gymnasium.Env, at: int) -> tuple[dict[str, Any], Tensor]:
+    """The state of a rollout of segments of 20 steps before step ``at``, read back from a file; that of its draws."""
+
+    def interrupt() -> None:
+        if rollout.interactions == at:
+            raise Interrupted
+
+    rollout = _rollout(env, discrete=True)  # type: ignore[arg-type]
+    rollout.before_step = interrupt
+    with pytest.raises(Interrupted):
+        list(map(rollout.collect, [20] * 9))
+    file = io.BytesIO()
+    torch.save(rollout.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True), rollout.generator.get_state()
+
+
+def _collect(stops: list[int]) -> list[Tensor]:
+    """Three segments of 20 steps, by as many rollouts one after the other as it takes with these interruptions."""
+    state, draws, segments = None, torch.empty(0), []
+    for stop in [*stops, None]:
+        rollout = _rollout(Dice(), discrete=True)  # type: ignore[arg-type]
+        if state is not None:
+            assert rollout.load_state_dict(state)
+            rollout.generator.set_state(draws)
+
+        def interrupt(rollout: RealRollout = rollout, stop: int | None = stop) -> None:
+            if rollout.interactions == stop:
+                raise Interrupted
+
+        rollout.before_step = interrupt
+        try:
+            while len(segments) < 3:
+                segments.append(rollout.collect(20))
+        except Interrupted:
+            state, draws = rollout.state_dict(), rollout.generator.get_state()
+    assert rollout.interactions == 60, "repeated steps are not counted again"
+    parts = [(*vars(segment.transitions).values(), segment.drawn, segment.first) for segment in segments]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
+def test_a_rollout_goes_on_from_any_step_as_if_nothing_had_been():
+    whole = _collect([])
+    assert whole[3].sum() > 5 and whole[4].sum() > 2, "too few episodes to tell"
+    for stops in [[i] for i in range(60)] + [list(range(60)), [0, 0, 1, 1, 20, 20, 41]]:
+        for column, expected in zip(_collect(stops), whole, strict=True):
+            assert torch.equal(column, expected), stops
+
+
+class Strict(Script):
+    """Takes no step after an episode's end; an episode is shorter than the one before."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Discrete(3), *((length, "t") for length in range(9, 0, -1)), *[(5, "t")] * 9)
+        self.over = True
+
+    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        self.over = False
+        return super().reset(**options)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        assert not self.over, "stepped after the end"
+        obs, reward, self.over, truncated, info = super().step(action)
+        return obs, reward, self.over, truncated, info
+
+
+@pytest.mark.parametrize("done", [5, 20, 32])
+def test_an_episode_that_goes_otherwise_is_cut(done: int):
+    """Its last step counts as cut by a time limit, and the next one opens an episode."""
+    state, draws = _interrupted(Strict(), done)
+    env = Strict()
+    for _ in range(6):  # so that its next episodes end before the actions do
+        env.reset()
+    again = _rollout(env, discrete=True)
+    assert not again.load_state_dict(state)
+    again.generator.set_state(draws)
+    assert again.interactions == done
+    got, before = again.collect(20), done % 20
+    assert again.interactions == done - before + 20
+    assert got.first[before]
+    if before:
+        assert got.transitions.truncated[before - 1] and not got.transitions.terminated[before - 1]
+
+
+def test_a_generator_of_another_kind_is_left_alone():
+    """The first episode, which begins with the seed, can be repeated; a later one cannot."""
+    exact = [_rollout(Foreign(), discrete=True).load_state_dict(_interrupted(Foreign(), at)[0]) for at in range(40)]  # type: ignore[arg-type]
+    end = exact.index(False)
+    assert end > 1 and not any(exact[end:])
+
+
+class Nervous(Dice):
+    """Counts its steps, and draws from its generator as often as nobody can tell."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.total = 0.0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.total += 1
+        self.np_random.random(np.random.default_rng().integers(1 << 20))
+        return np.array([self.total], np.float32), 0.0, False, False, {}
+
+
+def test_a_generator_that_is_elsewhere_is_seen():
+    """It looks as before, but will not go on as before."""
+    state, _ = _interrupted(Nervous(), 7)
+    assert not _rollout(Nervous(), discrete=True).load_state_dict(state)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from cartpole import TINY, record
+from cartpole import TINY, Leaning, record
 from sb3_contrib import TRPO
 
 from dyna_ail.config import Config, make_config, to_dict
@@ -21,7 +21,7 @@ from dyna_ail.envs.tasks import Task
 from dyna_ail.errors import InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
 from dyna_ail.record import read
-from dyna_ail.run import Journal, demonstration_source, load_policy, summary, train
+from dyna_ail.run import demonstration_source, load_policy, train
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_folder_holds_everything(run: Path, config: Config, demos: Path):
     assert found["threads"] == 1
     assert found["seed"] == 0
     assert found["references"] == {"random": 20.0, "expert": 500.0}
-    assert found["demonstrations"]["file"] == str(demos)
+    assert found["demonstrations"]["source"]["path"] == str(demos)
     assert set(found) >= {"platform", "commit", "command"}
     assert read(run).config == config
 
@@ -111,13 +111,15 @@ def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
 def test_folder_of_its_own_by_default(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda *_: "now")
-    small = make_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
+    small = make_config("bc", TINY, demos=None, **{"cloning.updates": 2})
     folders = [train(small, progress=False) for _ in range(2)]
     assert [str(folder) for folder in folders] == [
         "results/runs/CartPole-v1-bc-0-now",
         "results/runs/CartPole-v1-bc-0-now-2",
     ]
     assert [row["interactions"] for row in rows(folders[0] / "progress.csv")] == ["0"]
+    source = json.loads((folders[0] / "versions.json").read_text())["demonstrations"]["source"]
+    assert source["path"] == "bundled/cartpole-v1.npz" and len(source["sha256"]) == 64
 
 
 def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path):
@@ -146,82 +148,8 @@ def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-class Learner:
-    """Stands in for DynaAIL: counts, and acts by a rule."""
-
-    def __init__(self) -> None:
-        self.interactions = self.imagined = self.iteration = 0
-        self.metrics: dict[str, float] = {}
-        self.policy = Leaning()
-        self.saved: list[int] = []
-
-    def advance(self, steps: int, **metrics: float) -> None:
-        self.interactions, self.iteration, self.metrics = self.interactions + steps, self.iteration + 1, metrics
-
-    def save(self, path: Path) -> None:
-        self.saved.append(self.interactions)
-        path.write_text("policy")
-
-
-class Leaning:
-    """Pushes the cart to where the pole leans."""
-
-    def predict(self, obs: np.ndarray, state: object = None, episode_start: object = None, deterministic: bool = False):
-        assert deterministic
-        return (obs[:, 2] > 0).astype(np.int64), state
-
-
-@pytest.fixture
-def journal(tmp_path: Path, config: Config) -> Journal:
-    values = make_config("dyna-ail", TINY, {"interactions": 1500, "evaluation.every": 500}, demos=config.demos)
-    (tmp_path / "config.json").write_text(json.dumps(to_dict(values)))
-    return Journal(tmp_path, values, {"random": 20.0, "expert": None}, progress=False, tensorboard=False)
-
-
-def test_evaluations_follow_the_interval_and_close_the_run(journal: Journal):
-    learner = Learner()
-    journal(learner)  # type: ignore[arg-type]
-    for _ in range(5):
-        learner.advance(300)
-        journal(learner)  # type: ignore[arg-type]
-    assert [row["interactions"] for row in rows(journal.folder / "progress.csv")] == ["0", "600", "1200", "1500"]
-    assert learner.saved == [0, 600, 1200, 1500]
-    journal.close("finished")
-    assert (journal.folder / "learning_curve.png").exists()
-
-
-def test_rows_are_on_disk_at_once_and_keep_their_columns(journal: Journal):
-    learner = Learner()
-    learner.advance(300, b=1.0, a=2.0)
-    journal(learner)  # type: ignore[arg-type]
-    assert list(rows(journal.folder / "diagnostics.csv")[0]) == ["interactions", "imagined", "seconds", "b", "a"]
-    learner.advance(300, b=3.0, a=4.0, late=5.0)
-    journal(learner)  # type: ignore[arg-type]
-    assert [(row["b"], row["late"]) for row in rows(journal.folder / "diagnostics.csv")] == [
-        ("1.0", ""),
-        ("3.0", "5.0"),
-    ]
-
-
-def test_without_reference_the_score_is_unknown(journal: Journal):
-    journal(Learner())  # type: ignore[arg-type]
-    assert rows(journal.folder / "progress.csv")[0]["score"] == "nan"
-    assert "expert" not in summary(journal.folder, "finished")
-
-
-def test_interrupt_keeps_the_current_policy(journal: Journal):
-    learner = Learner()
-    journal(learner)  # type: ignore[arg-type]
-    learner.advance(300)
-    journal.interrupted = True
-    with pytest.raises(KeyboardInterrupt):
-        journal(learner)  # type: ignore[arg-type]
-    assert learner.saved == [0, 300]
-    assert [row["interactions"] for row in rows(journal.folder / "progress.csv")] == ["0", "300"]
-
-
 def test_failed_run_keeps_its_last_policy_and_figure(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def learn(self: object, interactions: int, callback: object) -> None:
+    def learn(self: object, callback: object) -> None:
         callback(self)  # type: ignore[operator]
         raise NonFiniteError("the planner's loss became nan.")
 
@@ -229,17 +157,6 @@ def test_failed_run_keeps_its_last_policy_and_figure(config: Config, tmp_path: P
     with pytest.raises(NonFiniteError):
         train(config, tmp_path / "run", progress=False)
     assert {"policy.zip", "progress.csv", "learning_curve.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
-
-
-def test_summary_tells_first_and_held(tmp_path: Path):
-    lines = ["interactions,imagined,return_mean,return_std,score,seconds"]
-    lines += [
-        f"{i * 2000},0,{score * 100},1,{score},{i * 60}" for i, score in enumerate([0, 0.9, 0.1, 0.95, 0.95, 0.96])
-    ]
-    (tmp_path / "progress.csv").write_text("\n".join(lines))
-    assert summary(tmp_path, "finished") == (
-        "finished: return 96.0 (96% of the expert), 90% first at 2,000, held from 6,000; 10,000 interactions in 5.0 min"
-    )
 
 
 def test_evaluation_equals_episodes_run_by_hand():
@@ -302,23 +219,3 @@ def test_tensorboard_missing_is_an_input_error(config: Config, tmp_path: Path, m
     with pytest.raises(InputError, match="pip install tensorboard"):
         train(config, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
-
-
-def test_tensorboard_gets_both_tables(journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    written: list[tuple[str, float, int]] = []
-
-    class Writer:
-        def __init__(self, log_dir: str) -> None: ...
-        def add_scalar(self, key: str, value: float, step: int) -> None:
-            written.append((key, value, step))
-
-        def flush(self) -> None: ...
-        def close(self) -> None: ...
-
-    monkeypatch.setattr("stable_baselines3.common.logger.SummaryWriter", Writer)
-    both = Journal(tmp_path, journal.config, journal.references, progress=False, tensorboard=True)
-    learner = Learner()
-    learner.advance(300, loss=1.0)
-    both(learner)  # type: ignore[arg-type]
-    assert {("loss", 1.0, 300), ("imagined", 0, 300)} <= set(written)
-    assert "return_mean" in {key for key, _, _ in written}

@@ -1,0 +1,329 @@
+"""What a run writes as it learns: rows, policy, checkpoints and when; that nobody ever reads half of anything."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cartpole import TINY, Leaning
+
+from dyna_ail import checkpoint
+from dyna_ail.config import make_config, to_dict
+from dyna_ail.errors import InputError, Stopped
+from dyna_ail.journal import Journal, summary
+from dyna_ail.rows import Rows
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Learner:
+    """Stands in for DynaAIL: counts, and acts by a rule."""
+
+    def __init__(self) -> None:
+        self.interactions = self.imagined = self.iteration = 0
+        self.metrics: dict[str, float] = {}
+        self.policy = Leaning()
+        self.saved: list[int] = []
+
+    def advance(self, steps: int, **metrics: float) -> None:
+        self.interactions, self.iteration, self.metrics = self.interactions + steps, self.iteration + 1, metrics
+
+    def save(self, path: Path) -> None:
+        self.saved.append(self.interactions)
+        path.write_text("policy")
+
+
+@pytest.fixture
+def learner(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A learner whose whole state is its number of interactions."""
+    monkeypatch.setattr(checkpoint, "state_of", lambda learner: {"interactions": learner.interactions})
+    return Learner()
+
+
+def make_journal(folder: Path, state: dict[str, Any] | None = None, **values: object) -> Journal:
+    config = make_config("dyna-ail", TINY, {"interactions": 1500, "evaluation.every": 500, **values})
+    (folder / "config.json").write_text(json.dumps(to_dict(config)))
+    return Journal(folder, config, {"random": 20.0, "expert": None}, progress=False, state=state)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return make_journal(tmp_path)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time as the journal sees it."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr("dyna_ail.journal.time.perf_counter", lambda: now.seconds)
+    return now
+
+
+def checkpoints(folder: Path) -> list[int]:
+    """At how many interactions the checkpoints in the folder were made, newest first."""
+    states = [state for _, state in checkpoint.saved(folder)]
+    return [state["interactions"] for state in states if isinstance(state, dict)]
+
+
+# Evaluations and tables
+
+
+def test_evaluations_follow_the_interval_and_close_the_run(journal: Journal, learner: Any):
+    journal(learner)
+    for _ in range(5):
+        learner.advance(300)
+        journal(learner)
+    assert [row["interactions"] for row in rows(journal.folder / "progress.csv")] == ["0", "600", "1200", "1500"]
+    assert learner.saved == [0, 600, 1200, 1500]
+    journal.close("finished")
+    assert (journal.folder / "learning_curve.png").exists()
+
+
+def test_rows_are_on_disk_at_once_and_keep_their_columns(journal: Journal, learner: Any):
+    learner.advance(300, b=1.0, a=2.0)
+    journal(learner)
+    assert list(rows(journal.folder / "diagnostics.csv")[0]) == ["interactions", "imagined", "seconds", "b", "a"]
+    learner.advance(300, b=3.0, a=4.0, late=5.0)
+    journal(learner)
+    assert [(row["b"], row["late"]) for row in rows(journal.folder / "diagnostics.csv")] == [
+        ("1.0", ""),
+        ("3.0", "5.0"),
+    ]
+
+
+def test_without_reference_the_score_is_unknown(journal: Journal, learner: Any):
+    journal(learner)
+    assert rows(journal.folder / "progress.csv")[0]["score"] == "nan"
+    assert "expert" not in summary(journal.folder, "finished")
+
+
+def test_summary_tells_first_and_held(tmp_path: Path):
+    lines = ["interactions,imagined,return_mean,return_std,score,seconds"]
+    lines += [
+        f"{i * 2000},0,{score * 100},1,{score},{i * 60}" for i, score in enumerate([0, 0.9, 0.1, 0.95, 0.95, 0.96])
+    ]
+    (tmp_path / "progress.csv").write_text("\n".join(lines))
+    assert summary(tmp_path, "finished") == (
+        "finished: return 96.0 (96% of the expert), 90% first at 2,000, held from 6,000; 10,000 interactions in 5.0 min"
+    )
+
+
+def test_tensorboard_gets_both_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, journal: Journal, learner: Any):
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, log_dir: str) -> None: ...
+        def add_scalar(self, key: str, value: float, step: int) -> None:
+            written.append((key, value, step))
+
+        def flush(self) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("stable_baselines3.common.logger.SummaryWriter", Writer)
+    both = Journal(tmp_path, journal.config, journal.references, progress=False, tensorboard=True)
+    learner.advance(300, loss=1.0)
+    both(learner)
+    assert {("loss", 1.0, 300), ("imagined", 0, 300)} <= set(written)
+    assert "return_mean" in {key for key, _, _ in written}
+
+
+def test_what_blows_up_is_told_once(journal: Journal, learner: Any, capsys: pytest.CaptureFixture[str]):
+    for norm in (1.0, 2.0, 1.0, 300.0, 400.0):
+        learner.advance(300, **{"critic/grad_norm": norm})
+        journal(learner)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "warning: at 1,200 interactions critic/grad_norm rose to 300, 300 times its median so far."
+
+
+# Checkpoints
+
+
+def test_checkpoints_follow_the_interactions(tmp_path: Path, learner: Any):
+    journal, made = make_journal(tmp_path, **{"safety.checkpoint_every": 40}), []
+    for _ in range(100):
+        journal.before_step(learner)
+        made += [done for done in checkpoints(tmp_path)[:1] if done not in made]
+        learner.advance(1)
+    assert made == [40, 80]
+    assert checkpoints(tmp_path) == [80, 40], "the newest, and the one before in case that it is damaged"
+
+
+def test_checkpoints_follow_the_clock(tmp_path: Path, learner: Any, clock: SimpleNamespace):
+    journal = make_journal(tmp_path, **{"safety.checkpoint_minutes": 2.0})
+    for minutes in (0.0, 1.9, 2.0, 3.9, 4.0, 6.5):
+        clock.seconds = 1000.0 + 60 * minutes
+        journal.before_step(learner)
+        learner.advance(1)
+    assert checkpoints(tmp_path) == [5, 4]
+    assert journal.checkpoint_at == 5
+    assert "saved at 5 interactions; go on with: dyna-ail train --resume" in journal.hint()
+
+
+def test_checkpoints_that_take_long_are_rarer(tmp_path: Path, learner: Any, clock: SimpleNamespace, monkeypatch):
+    def slow(folder: Path, state: object) -> None:
+        clock.seconds += 6.0
+        save(folder, state)
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", slow)
+    journal = make_journal(tmp_path, **{"safety.checkpoint_minutes": 2.0})
+    journal.checkpoint(learner)
+    for seconds, at in ((120, 0), (299, 0), (300, 1)):
+        clock.seconds = journal.checkpoint_time + seconds
+        if at:
+            learner.advance(at)
+        journal.before_step(learner)
+        assert journal.checkpoint_at == at, "under 2% of the time: not before 50 times 6 s have passed"
+
+
+def test_a_run_asked_to_stop_saves_everything_before_the_next_step(journal: Journal, learner: Any):
+    learner.advance(7)
+    journal.before_step(learner)
+    assert not checkpoints(journal.folder)
+    journal.stopping = signal.SIGTERM
+    with pytest.raises(Stopped) as stop:
+        journal.before_step(learner)
+    assert stop.value.signum == signal.SIGTERM
+    assert checkpoints(journal.folder) == [7]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_not_told_of(journal: Journal, learner: Any, monkeypatch):
+    learner.advance(7)
+    journal.checkpoint(learner)
+
+    def full(folder: Path, state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    learner.advance(7)
+    with pytest.raises(OSError, match="No space"):
+        journal.checkpoint(learner)
+    assert checkpoints(journal.folder) == [7]
+    assert "saved at 7 interactions" in journal.hint()
+
+
+def saved_state(folder: Path) -> dict[str, Any]:
+    """The journal's part of the newest checkpoint."""
+    _, state = next(checkpoint.saved(folder))
+    assert isinstance(state, dict)
+    return state["journal"]
+
+
+def test_goes_on_where_it_was(tmp_path: Path, learner: Any, clock: SimpleNamespace):
+    """Rows made after the checkpoint give way; evaluations, time and checkpoints follow on."""
+    journal = make_journal(tmp_path, **{"safety.checkpoint_every": 300})
+    journal(learner)
+    for _ in range(2):
+        learner.advance(300, loss=1.0)
+        journal(learner)
+    clock.seconds += 100
+    journal.before_step(learner)
+    before = {name: (tmp_path / name).read_text() for name in journal.tables}
+    learner.advance(600, loss=2.0)
+    journal(learner)
+    assert before["progress.csv"] != (tmp_path / "progress.csv").read_text()
+
+    clock.seconds = 5.0  # another process
+    again = make_journal(tmp_path, saved_state(tmp_path), **{"safety.checkpoint_every": 300})
+    assert {name: (tmp_path / name).read_text() for name in again.tables} == before
+    assert again.evaluated_at == 600, "else a signal would find nothing to save"
+    learner.interactions = 600
+    again.before_step(learner)
+    assert checkpoints(tmp_path)[0] == 600 == again.checkpoint_at, "not made a second time"
+    again(learner)
+    assert before["progress.csv"] == (tmp_path / "progress.csv").read_text(), "600 has been evaluated"
+    clock.seconds += 1
+    learner.advance(300, loss=3.0)
+    again(learner)
+    learner.advance(300, loss=4.0)
+    again(learner)
+    table = rows(tmp_path / "progress.csv")
+    assert [row["interactions"] for row in table] == ["0", "600", "1200"]
+    assert [float(row["seconds"]) for row in table] == [0.0, 0.0, 101.0]
+
+
+def test_a_column_that_came_after_the_checkpoint_stays_and_is_empty(tmp_path: Path, learner: Any):
+    """A new column makes the file anew, so the place where to cut it is no longer the same number of bytes."""
+    journal = make_journal(tmp_path)
+    learner.advance(300, loss=1.0)
+    journal(learner)
+    journal.checkpoint(learner)
+    learner.advance(300, loss=2.0, late=5.0)
+    journal(learner)
+
+    again = make_journal(tmp_path, saved_state(tmp_path))
+    assert [(row["loss"], row["late"]) for row in rows(tmp_path / "diagnostics.csv")] == [("1.0", "")]
+    again(learner)
+    assert [(row["loss"], row["late"]) for row in rows(tmp_path / "diagnostics.csv")] == [("1.0", ""), ("2.0", "5.0")]
+
+
+@pytest.mark.parametrize("table", ["progress.csv", "diagnostics.csv"])
+def test_lost_rows_are_named(tmp_path: Path, learner: Any, table: str):
+    journal = make_journal(tmp_path)
+    learner.advance(500, loss=1.0)
+    journal(learner)
+    learner.advance(500, loss=1.0)
+    journal(learner)
+    journal.checkpoint(learner)
+    learner.advance(500, loss=1.0)
+    journal(learner)
+    path = tmp_path / table
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(InputError, match=f"{table} has 1 rows; it had 2"):
+        make_journal(tmp_path, saved_state(tmp_path))
+    assert len(rows(path)) == 1
+
+
+# The files of rows
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file of this process may grow beyond 100 bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path, small_files: None):
+    table = Rows(tmp_path / "rows.csv")
+    for number in range(3):
+        table.write({"number": number, "long": "x" * 20}, {})
+    before = (tmp_path / "rows.csv").read_bytes()
+    assert len(before) < 100 < len(before) + 60
+    with pytest.raises(OSError, match=os.strerror(28) + "|" + os.strerror(27)):
+        table.write({"number": 3, "long": "x" * 60}, {})
+    assert (tmp_path / "rows.csv").read_bytes() == before
+
+
+def test_a_row_never_appears_in_halves(tmp_path: Path):
+    """A file that grows is seen page by page: who reads it as it is has all of it, and never sees it change."""
+    table = Rows(tmp_path / "rows.csv")
+    table.write({"number": 1}, {})
+    with (tmp_path / "rows.csv").open() as reader:
+        for number in (2, 3):
+            table.write({"number": number}, {})
+        assert reader.read() == "number\n1\n"
+    assert (tmp_path / "rows.csv").read_text() == "number\n1\n2\n3\n"
+
+
+def test_numbers_are_written_to_the_last_bit(tmp_path: Path):
+    table = Rows(tmp_path / "rows.csv")
+    values = {"a": 0.1 + 0.2, "b": float("nan"), "c": float(torch.tensor(0.1)), "d": np.float64(1 / 3)}
+    table.write(dict(values), {})
+    (row,) = rows(tmp_path / "rows.csv")
+    np.testing.assert_array_equal([float(row[name]) for name in values], list(values.values()))
