@@ -19,7 +19,7 @@ from torch import Tensor
 from dyna_ail.config import to_dict
 from dyna_ail.envs.guard import Guard
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive, replacing
+from dyna_ail.files import check_tensors, replacing
 from dyna_ail.record import CHECKPOINT, DIAGNOSTICS, PREVIOUS, PROGRESS
 
 if TYPE_CHECKING:
@@ -217,17 +217,16 @@ def saved(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | InputError]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    check_archive(path)
     try:
+        with path.open("rb") as file:
+            check_tensors(file)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch does not look at the checksums
         if damaged is not None:
-            raise InputError(f"{str(path)!r} is damaged: bad checksum of {damaged}.")
+            raise InputError(f"bad checksum of {damaged}.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about files of other kinds
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
     except Exception as error:  # damage shows in zipfile, pickle and torch, in many ways
         raise InputError(f"{str(path)!r} is no checkpoint, or a damaged one: {one_line(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or not _plain(state):

@@ -27,7 +27,7 @@ class SweepError(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """The user or the system asked to stop (``signum``: SIGINT or SIGTERM), and everything has been saved."""
+    """The user or the system asked to stop (``signum``: SIGINT or SIGTERM)."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

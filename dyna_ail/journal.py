@@ -72,7 +72,7 @@ class Journal:
     def state_dict(self) -> dict[str, Any]:
         """What an interrupted run's journal goes on from."""
         return {
-            "rows": {name: table.sync() for name, table in self.tables.items()},
+            "rows": {name: table.rows for name, table in self.tables.items()},
             "seconds": self._seconds(),
             "next_evaluation": self.next_evaluation,
             "evaluated_at": self.evaluated_at,
@@ -173,7 +173,7 @@ class Journal:
         self.environments.close()
         self.close_display()
         if self.evaluated_at < 0:
-            print(f"{how} before the first evaluation; folder {self.folder}")
+            print(f"{how} before the first evaluation; {self.hint()}")
             return
         from dyna_ail.plots import learning_curves
 

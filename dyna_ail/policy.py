@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from dyna_ail.config import Config
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
+from dyna_ail.files import check_archive, check_tensors
 from dyna_ail.networks import ACTIVATIONS, Scaling, scale
 from dyna_ail.spaces import action_dim, check_spaces
 
@@ -195,11 +194,12 @@ def load_policy(
     scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
     agent = make_agent(observation_space, action_space, config, scaling)
     try:
+        check_archive(Path(path))
         with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:
-            weights = torch.load(io.BytesIO(file.read()), weights_only=True)
+            check_tensors(file)
+            weights = torch.load(file, weights_only=True)
         agent.policy.load_state_dict(weights)
-    except (OSError, KeyError, RuntimeError, EOFError, TypeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not the policy of this run, or is damaged: {reason}") from error
+    except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
+        raise InputError(f"{path} is not the policy of this run, or is damaged: {one_line(error)}") from error
     policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
     return policy

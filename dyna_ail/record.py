@@ -174,7 +174,7 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
     resumed = [*told["resumed"], {"interactions": interactions, **now}]
     write_json(folder / VERSIONS, {**told, "resumed": resumed})
     before, after = ({**found.pop("versions"), **found} for found in (dict(told), dict(now)))
-    watched = ("python", *PACKAGES, "platform", "cpu", "threads")
+    watched = ("python", *PACKAGES, "commit", "platform", "cpu", "threads")
     return [
         f"the run started with {name} {before.get(name)} and goes on with {after[name]}"
         for name in watched
@@ -184,7 +184,7 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
 
 def is_finished(folder: Path, config: Config) -> bool:
     """Whether the run in ``folder`` has come to its end."""
-    if not all((folder / name).exists() for name in (PROGRESS, POLICY)) or not (folder / PROGRESS).stat().st_size:
+    if not (folder / PROGRESS).exists() or not (folder / PROGRESS).stat().st_size:
         return False
     return bool(read_progress(folder / PROGRESS)["interactions"][-1] >= config.interactions)
 

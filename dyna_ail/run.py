@@ -46,11 +46,13 @@ def train(
         The folder.
 
     Raises:
-        InputError: the task, the demonstrations or the folder cannot be used; raised before any training.
+        InputError: the task, the demonstrations or the folder cannot be used, raised before any training;
+            or the disk is full.
         EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
         NonFiniteError: a loss, gradient or weight became NaN or infinite.
-        OSError: the disk is full. After this and the two above, the folder keeps what there is.
         Stopped: by Ctrl-C or SIGTERM, after the step or update in progress (at once on the second).
+
+    Whatever ends it, the folder keeps what there is.
     """
     import torch
 
@@ -91,8 +93,8 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Pa
         The folder.
 
     Raises:
-        InputError: no run, one in progress, or all of its checkpoints are damaged.
-        EnvironmentFailure, NonFiniteError, OSError, Stopped: as :func:`train`.
+        InputError: no run, one in progress, all of its checkpoints are damaged, or the disk is full.
+        EnvironmentFailure, NonFiniteError, Stopped: as :func:`train`.
     """
     import torch
 

@@ -76,7 +76,8 @@ def read_expert(task: str, folder: Path) -> tuple[dict[str, Any], Policy]:
         if about["task"] != task:
             raise InputError(f"the expert in {str(folder)!r} was trained on {about['task']}, not on {task}.")
         env = make_env(task)
-        weights = load_weights(folder / "policy.pth")
+        with (folder / "policy.pth").open("rb") as file:
+            weights = load_weights(file)
         policy = actor(weights, None, env.observation_space, env.action_space)
         env.close()
         if about["observation_mean"] is None:

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive
+from dyna_ail.files import check_archive, check_tensors
 from dyna_ail.spaces import action_dim, check_spaces
 
 Policy = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
@@ -66,12 +66,13 @@ def read_policy(path: Path, observation_space: Space[Any], action_space: Space[A
         ) from error
 
 
-def load_weights(file: Any) -> dict[str, Tensor]:
+def load_weights(file: IO[bytes]) -> dict[str, Tensor]:
     """A state dict, read without running code.
 
     Raises:
         InputError: it holds something else than named tensors of floats.
     """
+    check_tensors(file)
     weights = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()

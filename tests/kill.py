@@ -175,6 +175,7 @@ class Killer:
             thread.join()
         assert not reader.broken, reader.broken[:5]
         assert self.resumed_at == sorted(self.resumed_at), self.resumed_at
+        assert self.writing or self.kills < 30, "no kill hit a checkpoint in the making: it tried less than it says"
         found = outcome(self.folder)
         for part, value in expected.items():
             assert found[part] == value, f"{part} differ: {found[part]} instead of {value}"

@@ -171,21 +171,21 @@ def rewritten(path: Path, changes: dict[str, Callable[[bytes], bytes]]) -> None:
 
 
 DAMAGED: list[tuple[Damage, str]] = [
-    (emptied, "is damaged"),
-    (truncated, "is damaged"),
-    (cut_by_a_byte, "damaged"),
-    (noise, "is damaged"),
-    (text, "is damaged"),
-    (raw_pickle, "is damaged"),
+    (emptied, "is no checkpoint, or a damaged one"),
+    (truncated, "is no checkpoint, or a damaged one"),
+    (cut_by_a_byte, "is no checkpoint, or a damaged one"),
+    (noise, "is no checkpoint, or a damaged one"),
+    (text, "is no checkpoint, or a damaged one"),
+    (raw_pickle, "is no checkpoint, or a damaged one"),
     (pickled_by_torch, "is no checkpoint, or a damaged one"),
-    (pickled_by_old_torch, "is damaged"),
+    (pickled_by_old_torch, "is no checkpoint, or a damaged one"),
     (pickled_within, "is no checkpoint, or a damaged one"),
     (pickled_tensors, "is no checkpoint, or a damaged one"),
     (a_script, "is no checkpoint, or a damaged one"),
     (no_dictionary, "is not a checkpoint of this version"),
     (another_format, "is not a checkpoint of this version"),
     (stretched, "is not a checkpoint of this version"),
-    (bomb, "unpacks to more than 64 MiB"),
+    (bomb, "no checkpoint, or a damaged one: its tensors unpack to more"),
     (bomb_that_lies, "damaged"),
 ]
 damaged = pytest.mark.parametrize(("damage", "message"), DAMAGED, ids=[damage.__name__ for damage, _ in DAMAGED])
@@ -299,6 +299,16 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_sound_one(
             resumed(run)
     assert resumed(run) == 0
     assert outcome(run) == stopped_once[1]
+
+
+def test_it_is_on_the_disk_before_any_earlier_one_gives_way(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else a crash of the machine could leave the new name with nothing in it."""
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("sync") or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append(paths[1].name) or replace(*paths))
+    checkpoint.save(run, {"a": torch.zeros(1)})
+    assert done[0] == "sync" and [name for name in done if name != "sync"] == [PREVIOUS, CHECKPOINT]
 
 
 # A full disk

@@ -251,7 +251,7 @@ def test_cloning_that_blows_up(folder: Path, demos: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("dyna_ail.cloning.cloning_loss", lambda *_: NAN)
     assert start(demos) == 1
     assert capsys.readouterr() == (
-        "stopped before the first evaluation; folder run\n",
+        "stopped before the first evaluation; go on with: dyna-ail train --resume run\n",
         "error: the cloning loss became nan.\n",
     )
 

@@ -310,6 +310,17 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path, small_files: None):
     assert (tmp_path / "rows.csv").read_bytes() == before
 
 
+def test_a_row_never_appears_in_halves(tmp_path: Path):
+    """A file that grows is seen page by page: who reads it as it is has all of it, and never sees it change."""
+    table = Rows(tmp_path / "rows.csv")
+    table.write({"number": 1}, {})
+    with (tmp_path / "rows.csv").open() as reader:
+        for number in (2, 3):
+            table.write({"number": number}, {})
+        assert reader.read() == "number\n1\n"
+    assert (tmp_path / "rows.csv").read_text() == "number\n1\n2\n3\n"
+
+
 def test_numbers_are_written_to_the_last_bit(tmp_path: Path):
     table = Rows(tmp_path / "rows.csv")
     values = {"a": 0.1 + 0.2, "b": float("nan"), "c": float(torch.tensor(0.1)), "d": np.float64(1 / 3)}

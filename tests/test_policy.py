@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,3 +246,37 @@ def test_the_inferred_gumbel_noise_is_gumbel_noise():
     torch.testing.assert_close(found.mean(0), torch.full((3,), 0.5772), rtol=0, atol=0.015)
     torch.testing.assert_close(found.var(0), torch.full((3,), math.pi**2 / 6), rtol=0, atol=0.03)
     torch.testing.assert_close(torch.corrcoef(found.T), torch.eye(3), rtol=0, atol=0.01)
+
+
+class Touch:
+    """Pickled, it creates a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_hostile_file_runs_nothing_and_fills_nothing(tmp_path):
+    """Payloads in the weights, a path that leads out, and bombs, also within the weights' own archive."""
+    inside, path, trace = tmp_path / "inside", tmp_path / "inside" / "policy.zip", tmp_path / "trace"
+    inside.mkdir()
+    zeros, payload, packed = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.save({"weight": torch.zeros(1 << 20)}, zeros)
+    torch.save({"weight": Touch(trace)}, payload)
+    with zipfile.ZipFile(zeros) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    for content, message in [
+        (payload.getvalue(), "Weights only load failed"),
+        (pickle.dumps(Touch(trace)), "Weights only load failed"),
+        (packed.getvalue(), "its tensors unpack to more than their size"),
+        (bytes(100 << 20), "unpacks to more than 64 MiB"),
+    ]:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("policy.pth", content)
+            archive.writestr("../trace", b"")
+        with pytest.raises(InputError, match=message):
+            load_policy(path, OBS_SPACE, BOX, CONFIG)
+    assert not trace.exists() and list(inside.iterdir()) == [path]

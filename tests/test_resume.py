@@ -257,7 +257,9 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, message: str, *opt
 
 
 @pytest.mark.parametrize("preset", ["dyna-ail", *CLONING])
-@pytest.mark.parametrize("lost", [(), ("learning_curve.png", "diagnostics.csv", "versions.json")], ids=["", "lost"])
+@pytest.mark.parametrize(
+    "lost", [(), ("learning_curve.png", "diagnostics.csv", "versions.json", "policy.zip")], ids=["", "lost"]
+)
 def test_a_finished_run_stays_as_it_is(
     preset: str, lost: tuple[str, ...], interrupter: Interrupter, tmp_path: Path, capsys
 ):
@@ -295,8 +297,15 @@ def test_killed_between_the_policy_and_its_row(
     assert outcome(tmp_path / "run") == whole
 
 
-def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter):
-    train(small(preset=CLONING[0]), stopped, force=True, progress=False)
+def test_a_stopped_run_may_be_overwritten(stopped: Path, interrupter: Interrupter, whole: dict[str, Any]):
+    """And the new one, killed before its first checkpoint, does not go on from the old one's."""
+    interrupter.kill_at = 10
+    with pytest.raises(Killed):
+        train(small(), stopped, force=True, progress=False)
+    assert not {CHECKPOINT, PREVIOUS} & files(stopped)
+    interrupter.kill_at = None
+    resume(stopped, progress=False)
+    assert outcome(stopped) == whole
     assert files(stopped) == FILES
 
 
@@ -387,7 +396,7 @@ def test_a_run_has_its_own_options(options: list[str], stopped: Path, capsys, mo
 def test_other_versions_are_told(stopped: Path, capsys):
     told = json.loads((stopped / VERSIONS).read_text())
     ours = dict(told["versions"])
-    told["versions"]["torch"], told["cpu"], told["threads"] = "1.0", "ABACUS", 7
+    told["versions"]["torch"], told["commit"], told["cpu"], told["threads"] = "1.0", "c0ffee", "ABACUS", 7
     (stopped / VERSIONS).write_text(json.dumps(told))
     assert resumed(stopped) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -395,7 +404,8 @@ def test_other_versions_are_told(stopped: Path, capsys):
         f"warning: the run started with torch 1.0 and goes on with {ours['torch']}; the rest of the run may differ "
         "from what it would have been."
     )
-    assert [re.findall("started with (\\w+ \\w+) and", line) for line in lines[1:]] == [["cpu ABACUS"], ["threads 7"]]
+    found = [re.findall("started with (\\w+ \\w+) and", line) for line in lines[1:]]
+    assert found == [["commit c0ffee"], ["cpu ABACUS"], ["threads 7"]]
     after = json.loads((stopped / VERSIONS).read_text())
     assert [note["interactions"] for note in after["resumed"]] == [130]
     assert after["resumed"][0]["versions"] == ours, "the versions that the rest was made with are kept"

@@ -169,7 +169,10 @@ def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(algorithm, "clone", interrupted)
     assert main([*options(demos, str(run), **{"cloning.updates": 10_000_000}), "--no-progress"]) == 130
-    assert capfd.readouterr() == (f"stopped before the first evaluation; folder {run}\n", "")
+    assert capfd.readouterr() == (
+        f"stopped before the first evaluation; go on with: dyna-ail train --resume {run}\n",
+        "",
+    )
 
 
 def test_a_signal_after_the_last_step_changes_nothing(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
