@@ -31,7 +31,8 @@ LINKS = sorted({target for target in re.findall(r"\]\(([^)#]+)", TEXT) if "://" 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty working directory with the README's own task in it, as the command line sees it."""
+    """A working directory with the README's own task in it, as the command line sees it, and a run to go on with."""
+    make_run(tmp_path / "results" / "runs" / "cartpole-1", [0.0])
     (tmp_path / "my_task.py").write_text(MY_TASK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
