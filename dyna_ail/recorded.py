@@ -14,6 +14,7 @@ from dyna_ail.forward_model import ForwardModel
 from dyna_ail.networks import Stateful, adam_step, fade
 from dyna_ail.planners.unroll import Unroll, cost_to_go, unroll
 from dyna_ail.policy import ImitationPolicy
+from dyna_ail.replay import Transitions
 from dyna_ail.rollout import Segment
 
 
@@ -21,30 +22,35 @@ from dyna_ail.rollout import Segment
 class Windows:
     """B stretches of a segment, T steps each.
 
-    ``obs, next_obs [T, B, obs_dim]``, ``drawn [T, B, action_dim]``, and ``goes_on [T, B]``: 1 where the next step of
-    the stretch follows in the same episode, 0 where the episode or the record ends. What stands after a 0 is nothing.
+    ``obs, next_obs [T, B, obs_dim]``, ``action [T, B, action_dim]`` as the environment received it, the ``noise`` that
+    drew it ``[T, B, action_dim]``, and ``goes_on [T, B]``: 1 where the next step of the stretch follows in the same
+    episode, 0 where the episode or the record ends. What stands after a 0 is nothing.
     """
 
     obs: Tensor
-    drawn: Tensor
+    action: Tensor
+    noise: Tensor
     next_obs: Tensor
     goes_on: Tensor
 
 
-def windows(segment: Segment, start: Tensor, length: int) -> Windows:
-    """The stretches of ``length`` that begin at the indices ``start [B]``."""
-    real, size = segment.transitions, len(segment.transitions)
+def windows(real: Transitions, noise: Tensor, start: Tensor, length: int) -> Windows:
+    """The stretches of ``length`` of consecutive transitions ``real [N]`` that begin at the indices ``start [B]``.
+
+    ``noise [N, action_dim]`` is that of the actions.
+    """
     index = start + torch.arange(length)[:, None]
-    inside = index.clamp_max(size - 1)
-    goes_on = (index < size - 1) & ~(real.terminated | real.truncated)[inside]
-    return Windows(real.obs[inside], segment.drawn[inside], real.next_obs[inside], goes_on.float())
+    inside = index.clamp_max(len(real) - 1)
+    goes_on = (index < len(real) - 1) & ~(real.terminated | real.truncated)[inside]
+    return Windows(real.obs[inside], real.action[inside], noise[inside], real.next_obs[inside], goes_on.float())
 
 
 class RecordedMGAIL:
     """The end-to-end gradient along trajectories that really happened (MGAIL Eqs. 12-13).
 
-    The noise ``xi`` of every action is inferred from it, and the forward model's error ``nu = s' - f(s, a)`` is held
-    constant, so that the unroll passes through the recorded states; no environment is stepped.
+    The noise ``xi`` of every action is inferred from it, under the policy that drew it, and the forward model's error
+    ``nu = s' - f(s, a)`` is held constant, so that the unroll begins as what was recorded, and bends as the policy
+    moves; no environment is stepped.
     """
 
     def __init__(self, agent: TRPO, discriminator: Discriminator, forward_model: ForwardModel, config: Config) -> None:
@@ -56,36 +62,45 @@ class RecordedMGAIL:
 
     def update(self, segment: Segment, progress: float, generator: torch.Generator) -> dict[str, float]:
         """``config.updates`` steps on stretches of the segment; returns the metrics of the last one."""
-        c = self.config
+        c, real = self.config, segment.transitions
         fade(self.optimizer, c.learning_rate, c.final_learning_rate, progress)
+        noise = self.policy.infer_noise(real.obs, segment.drawn, generator)
         metrics: dict[str, float] = {}
         for _ in range(c.updates):
-            start = torch.randint(len(segment.transitions), (c.batch_size,), generator=generator)
-            metrics = self.step(windows(segment, start, c.horizon), generator)
+            start = torch.randint(len(real), (c.batch_size,), generator=generator)
+            metrics = self.step(windows(real, noise, start, c.horizon))
         return metrics
 
-    def step(self, found: Windows, generator: torch.Generator) -> dict[str, float]:
+    def step(self, found: Windows) -> dict[str, float]:
         """One gradient step of the policy on the cost of the stretches."""
-        replayed = self.replay(found, generator)
+        replayed = self.replay(found)
         cost = cost_to_go(replayed, self.discount)[0].mean()
         loss = cost + self.saturation_penalty * self.policy.head(found.obs[0]).square().mean()
         norm = adam_step("recorded MGAIL", self.optimizer, loss, self.policy.actor_parameters(), self.max_grad_norm)
         return {"cost": cost.item(), "grad_norm": norm}
 
-    def replay(self, found: Windows, generator: torch.Generator) -> Unroll:
-        """The unroll that reproduces the recorded states and actions."""
-        noise = self.policy.infer_noise(found.obs, found.drawn, generator)
+    def replay(self, found: Windows) -> Unroll:
+        """The unroll: what was recorded, as long as the policy is the one that drew it."""
         hidden = self.forward_model.initial_hidden(found.obs.shape[1])
         again = unroll(
             found.obs[0],
             hidden,
-            noise,
+            found.noise,
             self.policy.sample,
             self.discriminator.cost,
             self.forward_model,
-            recorded=found.next_obs,
+            self._residual(found, hidden),
         )
         return replace(again, continues=found.goes_on)
+
+    @torch.no_grad()
+    def _residual(self, found: Windows, hidden: Tensor) -> Tensor:
+        """What the model misses the recorded next states by, ``[T, B, obs_dim]``."""
+        missed = []
+        for obs, action, next_obs in zip(found.obs, found.action, found.next_obs, strict=True):
+            expected, _, hidden = self.forward_model(obs, action, hidden)
+            missed.append(next_obs - expected)
+        return torch.stack(missed)
 
     def parts(self) -> dict[str, Stateful]:
         """The policy's optimiser."""

@@ -40,7 +40,7 @@ def unroll(
     sample: Sample,
     cost: Cost,
     model: Model,
-    recorded: Tensor | None = None,
+    residual: Tensor | None = None,
 ) -> Unroll:
     """Repeat: ``a = pi(s, xi)``, pay the cost, step ``s' = f(s, a) + nu``.
 
@@ -51,14 +51,14 @@ def unroll(
         sample: the reparameterised policy.
         cost: the cost of a pair.
         model: the forward model.
-        recorded: the states that really followed, ``[T, B, obs_dim]``. Then ``nu`` is what the model misses them by,
-            held constant: the unroll passes through them, and the gradient is the model's. None: ``nu`` is 0.
+        residual: ``nu``, ``[T, B, obs_dim]``, by which the model misses the states that really followed: with it, and
+            the noise of the real actions, the unroll passes through them, and the gradient is the model's. None: 0.
     """
     obs, action, continues = [start], [], []
     for t, xi in enumerate(noise):
         action.append(sample(obs[-1], xi))
         next_obs, goes_on, hidden = model(obs[-1], action[-1], hidden)
-        obs.append(next_obs if recorded is None else recorded[t] + (next_obs - next_obs.detach()))
+        obs.append(next_obs if residual is None else next_obs + residual[t])
         continues.append(goes_on)
     states, actions = torch.stack(obs), torch.stack(action)
     return Unroll(states, actions, cost(states[:-1], actions), torch.stack(continues))

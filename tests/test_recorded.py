@@ -15,7 +15,7 @@ from dyna_ail.discriminator import Discriminator
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.networks import Scaling
 from dyna_ail.policy import ImitationPolicy, make_agent
-from dyna_ail.recorded import RecordedMGAIL, windows
+from dyna_ail.recorded import RecordedMGAIL, Windows, windows
 from dyna_ail.replay import Transitions
 from dyna_ail.rollout import Segment
 
@@ -59,57 +59,99 @@ def _segment(policy: ImitationPolicy, n: int = 100) -> Segment:
     return Segment(Transitions(obs, action, next_obs, over, cut), drawn, first)
 
 
+def _windows(phase: RecordedMGAIL, segment: Segment, start: list[int] | range, length: int) -> Windows:
+    g = torch.Generator().manual_seed(2)
+    noise = phase.policy.infer_noise(segment.transitions.obs, segment.drawn, g)
+    return windows(segment.transitions, noise, torch.tensor(start), length)
+
+
 def test_windows_stop_where_an_episode_or_the_record_ends():
     phase = _phase(BOX)
     segment = _segment(phase.policy)
-    found = windows(segment, torch.tensor([0, 28, 48, 97]), 5)
-    assert found.obs.shape == (5, 4, 3) and found.drawn.shape == (5, 4, 2)
+    found = _windows(phase, segment, [0, 28, 48, 97], 5)
+    assert found.obs.shape == (5, 4, 3) and found.noise.shape == found.action.shape == (5, 4, 2)
     assert found.goes_on.T.tolist() == [[1, 1, 1, 1, 1], [1, 1, 0, 0, 1], [1, 1, 0, 1, 1], [1, 1, 0, 0, 0]]
     assert torch.equal(found.next_obs[1, 2], segment.transitions.next_obs[49])
 
 
+def _counts(found: Windows) -> Tensor:
+    return torch.cat([torch.ones(1, found.obs.shape[1]), found.goes_on[:-1].cumprod(0)]).bool()
+
+
 @both_kinds
-def test_it_passes_through_what_was_recorded(space):
-    phase, g = _phase(space), torch.Generator().manual_seed(2)
-    segment = _segment(phase.policy)
-    found = windows(segment, torch.arange(100), 8)
-    again = phase.replay(found, g)
-    counts = torch.cat([torch.ones(1, 100), found.goes_on[:-1].cumprod(0)]).bool()
+@pytest.mark.parametrize("architecture", ["mlp", "gru"])
+def test_it_passes_through_what_was_recorded(space, architecture):
+    phase = _phase(space, **{"forward_model.architecture": architecture})
+    found = _windows(phase, _segment(phase.policy), range(100), 8)
+    again, counts = phase.replay(found), _counts(found)
     assert counts.sum() > 500
-    action = segment.transitions.action[(torch.arange(100) + torch.arange(8)[:, None]).clamp_max(99)]
-    assert torch.equal(again.obs[:-1][counts], found.obs[counts])
-    torch.testing.assert_close(again.action[counts], action[counts], rtol=1e-5, atol=1e-5)
-    expected = phase.discriminator.cost(found.obs, action)
+    torch.testing.assert_close(again.obs[:-1][counts], found.obs[counts], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again.action[counts], found.action[counts], rtol=1e-5, atol=1e-5)
+    expected = phase.discriminator.cost(found.obs, found.action)
     torch.testing.assert_close(again.cost[counts], expected[counts], rtol=1e-3, atol=1e-4)
 
 
-def test_what_follows_the_end_of_an_episode_does_not_count():
-    phase, g = _phase(BOX), torch.Generator().manual_seed(2)
+def test_it_bends_as_the_policy_moves():
+    """The actions are those of the policy as it is now, with the noise that drew the recorded ones."""
+    phase = _phase(BOX)
+    found = _windows(phase, _segment(phase.policy), range(20), 3)
+    with torch.no_grad():
+        phase.policy.action_net.bias += 0.3
+    again = phase.replay(found)
+    hidden = phase.forward_model.initial_hidden(20)
+    assert torch.equal(again.action[0], phase.policy.sample(found.obs[0], found.noise[0]))
+    assert (again.action[0] - found.action[0]).abs().mean() > 0.05
+    moved = phase.forward_model(found.obs[0], again.action[0], hidden)[0]
+    expected = phase.forward_model(found.obs[0], found.action[0], hidden)[0]
+    torch.testing.assert_close(again.obs[1] - found.next_obs[0], moved - expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_noise_is_that_of_the_policy_that_drew_the_actions(monkeypatch):
+    """Inferred anew after every step, it would leave the actions where they were, and D never see them move."""
+    phase, seen = _phase(BOX), []
     segment = _segment(phase.policy)
-    found = windows(segment, torch.tensor([30]), 6)  # ends at its first step
-    (gradient,) = torch.autograd.grad(_cost(phase, found, g), [phase.policy.action_net.bias], retain_graph=False)
-    alone = windows(segment, torch.tensor([30]), 1)
-    (expected,) = torch.autograd.grad(_cost(phase, alone, g), [phase.policy.action_net.bias])
+    expected = phase.policy.infer_noise(segment.transitions.obs, segment.drawn, torch.Generator())
+    monkeypatch.setattr(phase, "step", lambda found: seen.append(found.noise) or _move(phase))
+    phase.update(segment, 0.0, torch.Generator().manual_seed(2))
+    g = torch.Generator().manual_seed(2)
+    starts = [torch.randint(100, (128,), generator=g) for _ in seen]
+    for start, noise in zip(starts, seen, strict=True):
+        assert torch.equal(noise[0], expected[start])
+
+
+def _move(phase: RecordedMGAIL) -> dict[str, float]:
+    with torch.no_grad():
+        phase.policy.action_net.bias += 0.1
+    return {}
+
+
+def test_what_follows_the_end_of_an_episode_does_not_count():
+    phase = _phase(BOX)
+    segment = _segment(phase.policy)
+    found = _windows(phase, segment, [30], 6)  # ends at its first step
+    (gradient,) = torch.autograd.grad(_cost(phase, found), [phase.policy.action_net.bias], retain_graph=False)
+    alone = _windows(phase, segment, [30], 1)
+    (expected,) = torch.autograd.grad(_cost(phase, alone), [phase.policy.action_net.bias])
     torch.testing.assert_close(gradient, expected)
     assert gradient.abs().max() > 1e-4
 
 
 def test_the_cost_is_the_discounted_one_of_what_was_recorded():
-    phase, g = _phase(BOX), torch.Generator().manual_seed(2)
+    phase = _phase(BOX)
     segment = _segment(phase.policy)
     real, starts = segment.transitions, [20, 28, 48, 95]
     with torch.no_grad():
         paid = phase.discriminator.cost(real.obs, real.action).tolist()
     ends = [24, 30, 50, 99]  # the last step that counts: of the stretch, of an episode (twice), of the record
     expected = [sum(0.9**k * c for k, c in enumerate(paid[s : e + 1])) for s, e in zip(starts, ends, strict=True)]
-    metrics = phase.step(windows(segment, torch.tensor(starts), 5), g)
+    metrics = phase.step(_windows(phase, segment, starts, 5))
     assert metrics["cost"] == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def _cost(phase: RecordedMGAIL, found: object, g: torch.Generator) -> Tensor:
+def _cost(phase: RecordedMGAIL, found: Windows) -> Tensor:
     from dyna_ail.planners.unroll import cost_to_go
 
-    return cost_to_go(phase.replay(found, g), phase.discount)[0].mean()  # type: ignore[arg-type]
+    return cost_to_go(phase.replay(found), phase.discount)[0].mean()
 
 
 @both_kinds
