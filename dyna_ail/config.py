@@ -106,7 +106,7 @@ class ModelFreeConfig:
     """mgail: stretches per step."""
     learning_rate: float = 3e-4
     """mgail: Adam's learning rate of the policy at the start of the run."""
-    final_learning_rate: float = 0.0
+    final_learning_rate: float = 3e-4
     """mgail: Adam's learning rate of the policy in the last iteration, reached linearly."""
 
 
@@ -241,7 +241,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gail": {"planner.method": "none", "steps_per_iteration": 1000, "policy.initial_std": 0.37},
     "model-based": {"model_free.method": "none"},
     "mgail": {"model_free.method": "mgail", "planner.method": "none"},
-    "dyna-mgail": {"model_free.method": "mgail", "planner.tail": False},
+    # As published: without a tail, and at a constant rate.
+    "dyna-mgail": {"model_free.method": "mgail", "planner.tail": False, "planner.final_learning_rate": 3e-4},
     "dyna-trpo": {"planner.method": "trpo", "planner.updates": 5},
     "bc": {
         "model_free.method": "none",
