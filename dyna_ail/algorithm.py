@@ -18,6 +18,7 @@ from dyna_ail.envs.guard import Guard
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.model_free import MODEL_FREE
 from dyna_ail.networks import Scaling, follow
+from dyna_ail.phases import Phases
 from dyna_ail.planners import PLANNERS
 from dyna_ail.policy import ImitationPolicy, make_agent
 from dyna_ail.replay import ReplayBuffer
@@ -62,8 +63,9 @@ class DynaAIL:
         self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
         self.forward_model = ForwardModel(scaling, config.forward_model)
-        self.model_free = MODEL_FREE[config.model_free.method](self.agent, self.discriminator)
-        self.planner = PLANNERS[config.planner.method](acting, self.discriminator, self.forward_model, scaling, config)
+        learned = self.agent, self.discriminator, self.forward_model
+        self.model_free = MODEL_FREE[config.model_free.method](*learned, config)
+        self.planner = PLANNERS[config.planner.method](*learned, scaling, config)
         self.iteration = 0
         self.started = False
         self.metrics: dict[str, float] = {}
@@ -113,23 +115,31 @@ class DynaAIL:
         while self.interactions < budget:
             # Line 3: sample trajectories with the policy on the environment.
             segment = self.rollout.collect(min(self.config.steps_per_iteration, budget - self.interactions))
-            held_out = self._held_out_error(segment)
+            held_out, phases = self._held_out_error(segment), Phases(self.rollout.policy, segment.transitions.obs)
             # Line 4: store them in B.
             self.replay.add(segment.transitions)
             # Line 5: update the discriminator (Eq. 6).
             progress = self.interactions / budget
             discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
             # Line 6: update the policy on the real trajectories (Eq. 7).
-            model_free = self.model_free.update(segment)
+            with phases.measure("model_free"):
+                model_free = self.model_free.update(segment, progress, generator)
             # Line 7: train the forward model on B (Eq. 5).
-            model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
+            with phases.measure("model"):
+                model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
-            planner = self.planner.improve(self.replay, progress, generator)
+            with phases.measure("planner"):
+                planner = self.planner.improve(self.replay, progress, generator)
             # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1
             self._record(
-                discriminator=discriminator, model_free=model_free, model={**model, **held_out}, planner=planner
+                discriminator=discriminator,
+                model_free=model_free,
+                model={**model, **held_out},
+                planner=planner,
+                policy=phases.metrics(),
+                seconds=phases.seconds,
             )
             if callback(self) is False:
                 break

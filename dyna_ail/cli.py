@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ import tyro
 
 from dyna_ail import __version__
 from dyna_ail.config import Config, make_config, nearest
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, printable
+from dyna_ail.errors import InputError, printable
+from dyna_ail.exits import guarded
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -33,8 +33,9 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 class Train:
     """Train a policy from demonstrations, and keep everything about the run in a folder.
 
-    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, gail (no planner),
-    model-based (no model-free step), bc (behavioural cloning, no interaction).
+    The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in
+    the paper's figures), mgail and gail (no planner), model-based (no model-free step), bc (behavioural cloning, no
+    interaction).
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
@@ -97,7 +98,7 @@ class Evaluate:
 
 @dataclass
 class Plot:
-    """Draw the return of runs against environment interactions.
+    """Draw runs, wherever they were made: their return against environment interactions, or another figure.
 
     Runs that differ in their seed alone are drawn as one setting: interquartile mean and 95% bootstrap interval.
     """
@@ -107,15 +108,43 @@ class Plot:
     ]
     """Folders of runs."""
     out: OptionalPath = None
-    """The .png or .pdf to write (several runs: both); by default learning_curve.png, in the folder of a single run."""
+    """The .png or .pdf to write (several runs: both, and the numbers as .csv); by default named after the figure, in
+    the folder of a single run."""
+    held: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
+    """Draw the interactions to held 90% of the expert against this setting instead, such as planner.horizon; by default
+    not drawn."""
+    score: Annotated[int | None, tyro.conf.arg(metavar="INTERACTIONS")] = None
+    """Draw the scores after so many interactions instead; by default not drawn."""
+    share: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw planning's share of the wall time instead."""
+    diagnostics: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw one page of diagnostics instead."""
 
     def run(self) -> None:
-        """Draw, and print the files."""
-        from dyna_ail.plots import learning_curves
+        """Draw, and print the files.
+
+        Raises:
+            InputError: more than one figure asked for, or runs that do not fit it.
+        """
+        from dyna_ail import plots
         from dyna_ail.record import FIGURE
 
-        out = self.out or (self.runs[0] / FIGURE if len(self.runs) == 1 else Path(FIGURE))
-        for file in learning_curves(self.runs, out):
+        asked = [name for name in ("held", "score", "share", "diagnostics") if getattr(self, name) not in (None, False)]
+        if len(asked) > 1:
+            raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
+        name = f"{asked[0]}_figure.png" if asked else FIGURE
+        out = self.out or (self.runs[0] / name if len(self.runs) == 1 else Path(name))
+        if self.held is not None:
+            files = plots.held_interactions(self.runs, out, self.held)
+        elif self.score is not None:
+            files = plots.scores_at(self.runs, out, self.score)
+        elif self.share:
+            files = plots.planning_share(self.runs, out)
+        elif self.diagnostics:
+            files = plots.diagnostics_page(self.runs, out)
+        else:
+            files = plots.learning_curves(self.runs, out)
+        for file in files:
             print(file)
 
 
@@ -127,12 +156,97 @@ class Table:
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
     ]
     """Folders of runs."""
+    threshold: float = 0.9
+    """The score to be held for three evaluations, as a fraction of the expert's."""
+    against: Annotated[str | None, tyro.conf.arg(metavar="SETTING")] = None
+    """Compare the others' interactions with those of this setting, named as in the table."""
 
     def run(self) -> None:
         """Print it."""
         from dyna_ail.tables import scores
 
-        print(scores(self.runs))
+        for line in scores(self.runs, self.threshold, self.against).split("\n"):
+            print(printable(line))
+
+
+Vary = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE,...")]
+
+
+@dataclass
+class Sweep:
+    """Train a grid of runs, several at a time; started again, it goes on where it was stopped.
+
+    Every combination of the varied values is run with every seed.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    """Folder of the sweep: runs are written to TASK/SETTING/SEED in it."""
+    vary: Vary = ()
+    """A setting of `dyna-ail train` and its values, such as planner.horizon=5,10,50, task=Hopper-v5,Walker2d-v5 or
+    preset=dyna-ail,gail; may be given many times, and with one value to set it. By default nothing varies but the
+    seed."""
+    seeds: int = 5
+    """Seeds 0 to N - 1."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at a time, by default one for every core."""
+    scheduler: str | None = None
+    """Address of a Dask cluster whose workers see the same folders, such as tcp://host:8786; by default the runs are
+    made on this machine."""
+
+    def run(self) -> None:
+        """Run it, and say what failed.
+
+        Raises:
+            InputError: what cannot be varied, a folder that holds other runs, a cluster that cannot be reached.
+            SweepError: some runs failed or were stopped.
+        """
+        from dyna_ail.sweep import grid, read_variations, run
+
+        _at_least("--jobs", self.jobs, 1)
+        run(grid(read_variations(self.vary), self.seeds, self.out), self.jobs, self.scheduler)
+
+
+@dataclass
+class Ablate:
+    """Compare both phases together with each of them alone at equal real interactions: a sweep, a figure and a table.
+
+    The presets dyna-ail (both), gail (model-free only) and model-based (planning only).
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    """Folder of the study."""
+    vary: Vary = ()
+    """Other settings, as in `dyna-ail sweep`; by default none."""
+    seeds: int = 5
+    """Seeds 0 to N - 1."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at a time, by default one for every core."""
+    scheduler: str | None = None
+    """Address of a Dask cluster, as in `dyna-ail sweep`; by default none."""
+
+    def run(self) -> None:
+        """Run it, draw it and print the table.
+
+        Raises:
+            InputError: as `dyna-ail sweep`, or --vary names the preset, which is what is compared.
+            SweepError: some runs failed or were stopped; nothing is drawn then.
+        """
+        from dyna_ail.plots import learning_curves
+        from dyna_ail.sweep import grid, read_variations, run
+        from dyna_ail.tables import scores
+
+        _at_least("--jobs", self.jobs, 1)
+        others = read_variations(self.vary)
+        if "preset" in others:
+            raise InputError("ablate compares the presets dyna-ail, gail and model-based; for others: dyna-ail sweep.")
+        cells = grid({"preset": ["dyna-ail", "gail", "model-based"], **others}, self.seeds, self.out)
+        run(cells, self.jobs, self.scheduler)
+        folders = [cell.folder for cell in cells]
+        for file in learning_curves(folders, self.out / "ablation.png"):
+            print(file)
+        table = scores(folders)
+        (self.out / "ablation.md").write_text(table + "\n", encoding="utf-8")
+        print(table)
 
 
 @dataclass
@@ -293,9 +407,13 @@ class DemosInfo:
                 print(printable(f"{key:<13} {value if isinstance(value, str) else json.dumps(value)}"))
 
 
-Command = Train | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+Command = (
+    Train | Sweep | Ablate | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo
+)
 COMMANDS = {
     "train": Train,
+    "sweep": Sweep,
+    "ablate": Ablate,
     "evaluate": Evaluate,
     "plot": Plot,
     "table": Table,
@@ -311,29 +429,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a value became NaN or infinite, or the environment failed; 2 the input cannot be used; 130 stopped by
-        Ctrl-C, 143 by SIGTERM.
+        0 done; 1 a value became NaN or infinite, the environment failed, or runs of a sweep did not finish; 2 the input
+        cannot be used; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    if "" not in sys.path:
-        sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
-    try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (NonFiniteError, EnvironmentFailure) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a folder that may not be entered, a name too long, a full disk
-        print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        return 128 + getattr(stop, "signum", signal.SIGINT)
-    except SystemExit as stop:  # tyro, after --help or a message of its own
-        return stop.code if isinstance(stop.code, int) else 0
+    return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def _run(arguments: list[str]) -> int:

@@ -7,7 +7,8 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dyna_ail.errors import InputError
 
@@ -83,8 +84,9 @@ class ForwardModelConfig:
 class ModelFreeConfig:
     """The model-free phase, Algorithm 1 line 6."""
 
-    method: Literal["trpo", "none"] = "trpo"
-    """trpo: one trust-region step of sb3-contrib's TRPO. none: no model-free step."""
+    method: Literal["trpo", "mgail", "none"] = "trpo"
+    """trpo: one trust-region step of sb3-contrib's TRPO. mgail: the end-to-end update along the recorded trajectories
+    (MGAIL Algorithm 1, lines 9-15). none: no model-free step."""
     target_kl: float = 0.01
     """Bound on the KL divergence of the step, for a Gaussian averaged over the action's components as sb3-contrib
     measures it: the whole KL may reach this times their number."""
@@ -96,6 +98,16 @@ class ModelFreeConfig:
     """Passes of the value function over the batch."""
     critic_learning_rate: float = 1e-3
     """Adam's learning rate of the value function."""
+    horizon: int = 10
+    """mgail: length of the recorded stretches that the gradient runs along."""
+    updates: int = 50
+    """mgail: gradient steps per iteration (Dyna-AIL's m)."""
+    batch_size: int = 128
+    """mgail: stretches per step."""
+    learning_rate: float = 3e-4
+    """mgail: Adam's learning rate of the policy at the start of the run."""
+    final_learning_rate: float = 3e-4
+    """mgail: Adam's learning rate of the policy in the last iteration, reached linearly."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,9 @@ class CriticConfig:
 class PlannerConfig:
     """Planning inside the forward model, Algorithm 1 lines 8-9."""
 
-    method: Literal["mgail", "none"] = "mgail"
-    """mgail: end-to-end update through imagined rollouts (MGAIL Eqs. 12-13). none: no planning."""
+    method: Literal["mgail", "trpo", "none"] = "mgail"
+    """mgail: end-to-end update through imagined rollouts (MGAIL Eqs. 12-13). trpo: trust-region steps on them, without
+    the model's gradient (Dyna-AIL Fig. 6). none: no planning."""
     horizon: int = 10
     """T_p, the length of an imagined rollout."""
     updates: int = 60
@@ -128,10 +141,10 @@ class PlannerConfig:
     """Adam's learning rate of the policy in the last iteration, reached linearly: at a constant rate the policy reaches
     the expert and falls back."""
     max_grad_norm: float = 10.0
-    """Bound on the norm of the policy's gradient."""
+    """Bound on the norm of the policy's gradient; also of --model_free.method mgail."""
     saturation_penalty: float = 0.02
-    """Weight of the mean square of the policy's output before its tanh or softmax. Not in the papers: without it
-    the bounded mean saturates and the pathwise gradient vanishes."""
+    """Weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
+    mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
     tail: bool = True
     """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
     critic: CriticConfig = field(default_factory=CriticConfig)
@@ -218,7 +231,7 @@ class Config:
     @property
     def uses_model(self) -> bool:
         """Whether any phase needs the forward model."""
-        return self.planner.method != "none"
+        return self.planner.method != "none" or self.model_free.method == "mgail"
 
 
 # A preset is a set of values and nothing else: the loop never asks for its name.
@@ -227,6 +240,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # TRPO alone wants longer batches and more noise: with the planner's 500 and 0.2 it reached 40% on Hopper, not 73%.
     "gail": {"planner.method": "none", "steps_per_iteration": 1000, "policy.initial_std": 0.37},
     "model-based": {"model_free.method": "none"},
+    "mgail": {"model_free.method": "mgail", "planner.method": "none"},
+    # As published: without a tail, and at a constant rate.
+    "dyna-mgail": {"model_free.method": "mgail", "planner.tail": False, "planner.final_learning_rate": 3e-4},
+    "dyna-trpo": {"planner.method": "trpo", "planner.updates": 5},
     "bc": {
         "model_free.method": "none",
         "planner.method": "none",
@@ -289,6 +306,37 @@ def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
     for head, inner in grouped.items():
         changes[head] = _replace(getattr(part, head), inner, prefix=f"{prefix}{head}.")
     return dataclasses.replace(part, **changes)
+
+
+def parse_value(key: str, text: str) -> Any:
+    """The value of the dotted setting ``key`` that ``text`` writes; widths as 64x64, no value as none.
+
+    Raises:
+        InputError: an unknown setting, or a text that is no value of its type.
+    """
+    kind: Any = Config
+    for name in key.split("."):
+        hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if name not in hints:
+            raise InputError(f"unknown setting {key!r}: {nearest(name, hints or [key])}")
+        kind = hints[name]
+    if dataclasses.is_dataclass(kind):
+        first = next(iter(get_type_hints(kind)))
+        raise InputError(f"{key!r} is a group of settings: name one, such as {key}.{first}.")
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if text == "none" and type(None) in options:
+        return None
+    kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if get_origin(kind) is tuple:
+            return tuple(get_args(kind)[0](width) for width in text.split("x"))
+        return text if get_origin(kind) is Literal else kind(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{text!r} is no value of {key}, which must be of type {getattr(kind, '__name__', kind)}."
+        ) from error
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -22,6 +22,10 @@ class EnvironmentFailure(RuntimeError):
     """
 
 
+class SweepError(RuntimeError):
+    """Some runs of a sweep did not finish. The command line prints it and exits with code 1."""
+
+
 class Stopped(KeyboardInterrupt):
     """The user or the system asked to stop (``signum``: SIGINT or SIGTERM)."""
 

@@ -30,22 +30,27 @@ def by_task(runs: Sequence[Path]) -> dict[str, list[Record]]:
     return tasks
 
 
-def by_setting(records: Sequence[Record]) -> dict[str, list[Record]]:
+def by_setting(records: Sequence[Record], apart_from: str = "") -> dict[str, list[Record]]:
     """Runs of one task under the labels of :func:`settings`, in the order given."""
     groups: dict[str, list[Record]] = {}
-    for record, label in zip(records, settings([record.config for record in records]), strict=True):
+    labels = settings([record.config for record in records], apart_from)
+    for record, label in zip(records, labels, strict=True):
         groups.setdefault(label, []).append(record)
     return groups
 
 
-def settings(configs: Sequence[Config]) -> list[str]:
-    """A label for each configuration: equal for those that differ in their seed alone.
+def settings(configs: Sequence[Config], apart_from: str = "") -> list[str]:
+    """A label for each configuration: equal for those that differ in their seed alone, or in ``apart_from`` as well.
 
     The label is the preset, followed by the values in which settings of that preset differ, such as
     ``dyna-ail, planner.horizon=5``.
     """
     flat = [
-        {k: v for k, v in _flatten(to_dict(config)).items() if k != "seed" and not k.startswith("safety.")}
+        {
+            k: v
+            for k, v in flatten(to_dict(config)).items()
+            if k not in ("seed", apart_from) and not k.startswith("safety.")
+        }
         for config in configs
     ]
     labels = []
@@ -57,10 +62,11 @@ def settings(configs: Sequence[Config]) -> list[str]:
     return labels
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under their dotted names."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 

@@ -1,29 +1,35 @@
-"""The model-free phase (Algorithm 1 line 6): one trust-region step on real trajectories, by sb3-contrib's TRPO."""
+"""The model-free phase (Algorithm 1 line 6): improves the policy on the real trajectories it has just made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
 from sb3_contrib import TRPO
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from dyna_ail.config import Config
 from dyna_ail.discriminator import Discriminator
-from dyna_ail.networks import Stateful, require_finite
+from dyna_ail.forward_model import ForwardModel
+from dyna_ail.networks import Stateful
+from dyna_ail.recorded import RecordedMGAIL
 from dyna_ail.rollout import Segment
+from dyna_ail.trust_region import Trajectories, rollout_buffer, trust_region_step
 
 
 class ModelFree(Protocol):
-    """What the loop asks of a model-free phase. Built as ``ModelFree(agent, discriminator)``."""
+    """What the loop asks of a model-free phase. Built as ``ModelFree(agent, discriminator, forward_model, config)``."""
 
-    def update(self, segment: Segment) -> dict[str, float]:
-        """Improve the policy from the real trajectories it has just made; returns named metrics."""
+    def update(self, segment: Segment, progress: float, generator: torch.Generator) -> dict[str, float]:
+        """Improve the policy from the real trajectories it has just made; returns named metrics.
+
+        ``progress`` is the fraction of the interaction budget spent, in [0, 1].
+        """
         ...
 
     def parts(self) -> dict[str, Stateful]:
-        """What it has learned and goes on from, besides the agent: its own networks and optimisers, by name."""
+        """What it has learned and goes on from, besides the agent's networks: networks and optimisers, by name."""
         ...
 
 
@@ -32,7 +38,7 @@ class NoModelFree:
 
     def __init__(self, *parts: object) -> None: ...
 
-    def update(self, segment: Segment) -> dict[str, float]:
+    def update(self, segment: Segment, progress: float, generator: torch.Generator) -> dict[str, float]:
         """Do nothing."""
         return {}
 
@@ -44,47 +50,25 @@ class NoModelFree:
 class TrustRegionStep:
     """Dyna-AIL Eq. 7 with the TRPO rule, as in GAIL: the reward of a pair is minus its cost under the fresh D."""
 
-    def __init__(self, agent: TRPO, discriminator: Discriminator) -> None:
+    def __init__(self, agent: TRPO, discriminator: Discriminator, forward_model: ForwardModel, config: Config) -> None:
         self.agent, self.discriminator = agent, discriminator
-
-    def parts(self) -> dict[str, Stateful]:
-        """The optimiser of the value function; the weights are the agent's."""
-        return {"optimizer": self.agent.policy.optimizer}
 
     @torch.no_grad()
     def fill(self, segment: Segment) -> RolloutBuffer:
-        """The segment as TRPO's batch: relabelled rewards, values, log-likelihoods, advantages.
-
-        An episode cut by the time limit is not over: its last reward takes the discounted value of the state that
-        would have followed, as in SB3. One that terminated has nothing to follow.
-        """
-        agent, real = self.agent, segment.transitions
-        drawn = segment.drawn.argmax(-1) if agent.policy.discrete else segment.drawn
-        values, log_prob, _ = agent.policy.evaluate_actions(real.obs, drawn)
-        next_value = agent.policy.predict_values(real.next_obs).flatten()
-        reward = -self.discriminator.cost(real.obs, real.action) + agent.gamma * next_value * real.truncated
-        buffer = RolloutBuffer(
-            len(real),
-            agent.observation_space,
-            agent.action_space,
-            "cpu",
-            gae_lambda=agent.gae_lambda,
-            gamma=agent.gamma,
+        """The segment as TRPO's batch, with relabelled rewards; one environment."""
+        real = segment.transitions
+        found = Trajectories(
+            real.obs,
+            segment.drawn,
+            -self.discriminator.cost(real.obs, real.action),
+            real.next_obs,
+            real.terminated,
+            real.truncated,
+            segment.first,
         )
-        for i in range(len(real)):
-            buffer.add(
-                real.obs[i].numpy(),
-                drawn[i].numpy(),
-                reward[i].numpy(),
-                segment.first[i].numpy(),
-                values[i],
-                log_prob[i : i + 1],
-            )
-        ended = (real.terminated[-1] | real.truncated[-1]).numpy()
-        buffer.compute_returns_and_advantage(next_value[-1:], np.atleast_1d(ended))
-        return buffer
+        return rollout_buffer(self.agent, Trajectories(*(x[:, None] for x in vars(found).values())))
 
-    def update(self, segment: Segment) -> dict[str, float]:
+    def update(self, segment: Segment, progress: float, generator: torch.Generator) -> dict[str, float]:
         """One TRPO step and the value function's regression.
 
         Raises:
@@ -92,18 +76,15 @@ class TrustRegionStep:
         """
         if len(segment.transitions) < 2:  # advantages cannot be normalised: the budget's last crumb
             return {}
-        self.agent.rollout_buffer = self.fill(segment)
-        require_finite("TRPO's advantage", torch.as_tensor(self.agent.rollout_buffer.advantages))
-        self.agent.train()
-        for name, weights in self.agent.policy.named_parameters():
-            require_finite(f"the policy's {name} after the TRPO step", weights)
-        logged = self.agent.logger.name_to_value
-        return {
-            "kl": float(logged["train/kl_divergence_loss"]),
-            "value_loss": float(logged["train/value_loss"]),
-            "explained_variance": float(logged["train/explained_variance"]),
-            "step_accepted": float(logged["train/is_line_search_success"]),
-        }
+        return trust_region_step(self.agent, self.fill(segment))
+
+    def parts(self) -> dict[str, Stateful]:
+        """The optimiser of the value function."""
+        return {"optimizer": self.agent.policy.optimizer}
 
 
-MODEL_FREE: dict[str, Callable[..., ModelFree]] = {"trpo": TrustRegionStep, "none": NoModelFree}
+MODEL_FREE: dict[str, Callable[..., ModelFree]] = {
+    "trpo": TrustRegionStep,
+    "mgail": RecordedMGAIL,
+    "none": NoModelFree,
+}

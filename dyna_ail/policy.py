@@ -110,14 +110,31 @@ class ImitationPolicy(ActorCriticPolicy):
             return straight_through(head, noise, self.temperature)
         return self._bounded(head) + self.log_std.exp() * noise
 
+    def received(self, drawn: Tensor) -> Tensor:
+        """A drawn action as the environment receives it: clipped to the action space (Box). Shape of ``drawn``."""
+        if self.discrete:
+            return drawn
+        return torch.clamp(drawn, self.action_centre - self.action_half, self.action_centre + self.action_half)
+
     def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """:meth:`reparameterise`, clipped to the action space as the environment would receive it."""
-        action = self.reparameterise(obs, noise)
-        return (
-            action
-            if self.discrete
-            else torch.clamp(action, self.action_centre - self.action_half, self.action_centre + self.action_half)
-        )
+        """:meth:`reparameterise`, clipped to the action space."""
+        return self.received(self.reparameterise(obs, noise))
+
+    @torch.no_grad()
+    def infer_noise(self, obs: Tensor, drawn: Tensor, generator: torch.Generator) -> Tensor:
+        """A noise with which :meth:`reparameterise` draws ``drawn`` (MGAIL Algorithm 1, lines 9-15), same shape.
+
+        Gaussian: the one that there is. Discrete: a draw from the Gumbel noises that lead to this choice: the largest
+        perturbed logit is a Gumbel variable, the others are Gumbel variables cut off below it (Maddison 2014).
+        """
+        head = self.head(obs)
+        if not self.discrete:
+            return (drawn - self._bounded(head)) / self.log_std.exp()
+        logits = torch.log_softmax(head, -1)
+        free = logits + self.noise(drawn.shape[:-1], generator)
+        top = self.noise(drawn.shape[:-1], generator)[..., :1]  # the maximum of all has the location log sum exp = 0
+        below = -torch.logaddexp(-free, -top)
+        return torch.where(drawn > 0.5, top, below) - logits
 
     def actor_parameters(self) -> list[nn.Parameter]:
         """The parameters of pi, without the value function's."""

@@ -84,3 +84,39 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     )
     return np.asarray(found.confidence_interval.low), np.asarray(found.confidence_interval.high)
+
+
+def ratio_of_medians(
+    values: np.ndarray, baseline: np.ndarray, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """How many times the baseline's median the median of ``values`` is, with its percentile-bootstrap interval.
+
+    Args:
+        values: [runs], finite, at least two.
+        baseline: [runs], positive, at least two; infinite for one that never got there, which makes the ratio 0 where
+            it is the median.
+        confidence: probability that the interval covers.
+        resamples: bootstrap samples; both sides are drawn with replacement, independently.
+        seed: of the resampling, so that a table can be made again.
+
+    Returns:
+        The ratio, the lower and the upper end.
+
+    Raises:
+        ValueError: fewer than two runs on either side.
+    """
+
+    def ratio(values: np.ndarray, baseline: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(np.median(values, axis=axis) / np.median(baseline, axis=axis))
+
+    if min(len(values), len(baseline)) < 2:
+        raise ValueError(f"an interval needs at least 2 runs a side; got {len(values)} and {len(baseline)}")
+    found = stats.bootstrap(
+        (values, baseline),
+        ratio,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(ratio(values, baseline)), float(found.low), float(found.high)

@@ -7,47 +7,77 @@ from pathlib import Path
 
 import numpy as np
 
+from dyna_ail.config import nearest
+from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task
 from dyna_ail.record import Record
-from dyna_ail.statistics import interactions_to, interquartile_mean
+from dyna_ail.statistics import interactions_to, interquartile_mean, ratio_of_medians
 
 HOLD = 3
 """Evaluations in a row that make a score held."""
 
 
-def scores(runs: Sequence[Path], threshold: float = 0.9) -> str:
+def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = None) -> str:
     """A Markdown table with one line for each task and setting.
 
     Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
     a row at ``threshold`` or above; the median counts a seed that never holds it as infinite.
 
+    With ``against`` a column tells how many times that setting's interactions to the held score each other setting
+    takes: the ratio of the medians, and its 95% bootstrap interval over seeds. A seed that never holds the score counts
+    with its whole budget, which makes the ratio a lower bound (``>=``); one of ``against`` counts as infinite.
+
     Args:
         runs: folders of runs.
         threshold: the score to reach, as a fraction of the expert's.
+        against: the setting, as the table names it, that the others are compared with.
 
     Raises:
-        InputError: a folder without a run, or a progress.csv that cannot be read.
+        InputError: a folder without a run, a progress.csv that cannot be read, a threshold that is not above 0, or no
+            runs of ``against`` in a task.
     """
-    lines = [
-        f"| task | setting | seeds | interactions | interactions to held {threshold:.0%} | median | best score "
-        "| final score | interquartile mean | minutes |",
-        "| --- " * 10 + "|",
-    ]
+    if not threshold > 0:
+        raise InputError(f"--threshold must be above 0, a fraction of the expert's score; got {threshold}.")
+    heads = ["task", "setting", "seeds", "interactions", f"interactions to held {threshold:.0%}", "median"]
+    heads += [f"times {against}'s"] * (against is not None)
+    heads += ["best score", "final score", "interquartile mean", "minutes"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for task, records in by_task(runs).items():
-        for setting, group in by_setting(records).items():
-            ordered = sorted(group, key=lambda record: record.config.seed)
-            lines.append("| " + " | ".join([task, setting, *_cells(ordered, threshold)]) + " |")
+        groups = by_setting(records)
+        if against is not None and against not in groups:
+            raise InputError(f"no runs of {against!r} among those of {task}: {nearest(against, groups)}")
+        for setting, group in groups.items():
+            cells = _cells(sorted(group, key=lambda record: record.config.seed), threshold)
+            if against is not None:
+                cells.insert(4, "" if setting == against else _ratio(group, groups[against], threshold))
+            lines.append("| " + " | ".join([task, setting, *cells]) + " |")
     return "\n".join(lines)
 
 
+def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: float) -> str:
+    """Of interactions to the held score, with its interval; blank where there is nothing to tell."""
+    ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
+    spent = np.array([record.progress["interactions"][-1] for record in records])
+    if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not spent.all():
+        return "-"
+    ratio, low, high = ratio_of_medians(np.where(np.isinf(theirs), spent, theirs), ours)
+    return f"{'>= ' * bool(np.isinf(theirs).any())}{ratio:.2g} ({low:.2g} to {high:.2g})"
+
+
+def _held(records: Sequence[Record], threshold: float) -> list[float]:
+    """Interactions to the held score of each run; infinite for one that never holds it."""
+    found = [interactions_to(record.progress, threshold, HOLD) for record in records]
+    return [np.inf if interactions is None else interactions for interactions in found]
+
+
 def _cells(records: Sequence[Record], threshold: float) -> list[str]:
-    held = [interactions_to(record.progress, threshold, HOLD) for record in records]
-    median = np.median([np.inf if interactions is None else interactions for interactions in held])
+    held = _held(records, threshold)
+    median = np.median(held)
     final = np.array([record.progress["score"][-1] for record in records])
     return [
         str(len(records)),
         f"{max(record.progress['interactions'][-1] for record in records):,.0f}",
-        ", ".join("-" if interactions is None else f"{interactions:,}" for interactions in held),
+        ", ".join(f"{interactions:,}" if np.isfinite(interactions) else "-" for interactions in held),
         f"{median:,.0f}" if np.isfinite(median) else "-",
         _percent([record.progress["score"].max() for record in records]),
         _percent(final),

@@ -6,5 +6,6 @@ from collections.abc import Callable
 
 from dyna_ail.planners.interface import NoPlanner, Planner
 from dyna_ail.planners.mgail import MGAILPlanner
+from dyna_ail.planners.trpo import TRPOPlanner
 
-PLANNERS: dict[str, Callable[..., Planner]] = {"mgail": MGAILPlanner, "none": NoPlanner}
+PLANNERS: dict[str, Callable[..., Planner]] = {"mgail": MGAILPlanner, "trpo": TRPOPlanner, "none": NoPlanner}

@@ -22,6 +22,14 @@ class Policy(Protocol):
         """The action drawn by ``noise``."""
         ...
 
+    def reparameterise(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """The action drawn by ``noise``, before it is clipped."""
+        ...
+
+    def received(self, drawn: Tensor) -> Tensor:
+        """The clipped action."""
+        ...
+
     def head(self, obs: Tensor) -> Tensor:
         """The output before its squashing."""
         ...
@@ -54,7 +62,7 @@ class ForwardModel(Protocol):
 class Planner(Protocol):
     """Improves the policy inside the forward model.
 
-    Built as ``Planner(policy, discriminator, forward_model, scaling, config)``.
+    Built as ``Planner(agent, discriminator, forward_model, scaling, config)``; the policy is ``agent.policy``.
     """
 
     imagined: int

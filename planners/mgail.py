@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from sb3_contrib import TRPO
 from torch import Tensor
 
 from dyna_ail.config import Config
@@ -18,12 +19,13 @@ class MGAILPlanner:
 
     def __init__(
         self,
-        policy: Policy,
+        agent: TRPO,
         discriminator: Discriminator,
         forward_model: ForwardModel,
         scaling: Scaling,
         config: Config,
     ) -> None:
+        policy: Policy = agent.policy  # type: ignore[assignment]
         self.policy, self.discriminator, self.forward_model = policy, discriminator, forward_model
         self.config, self.discount = config.planner, config.discount
         self.critic = TwinCritic(scaling, config.planner.critic) if config.planner.tail else None

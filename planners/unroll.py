@@ -33,8 +33,16 @@ class Unroll:
     continues: Tensor
 
 
-def unroll(start: Tensor, hidden: Tensor, noise: Tensor, sample: Sample, cost: Cost, model: Model) -> Unroll:
-    """Repeat: ``a = pi(s, xi)``, pay the cost, step ``s' = f(s, a)``.
+def unroll(
+    start: Tensor,
+    hidden: Tensor,
+    noise: Tensor,
+    sample: Sample,
+    cost: Cost,
+    model: Model,
+    residual: Tensor | None = None,
+) -> Unroll:
+    """Repeat: ``a = pi(s, xi)``, pay the cost, step ``s' = f(s, a) + nu``.
 
     Args:
         start: states to start from, ``[B, obs_dim]``.
@@ -43,12 +51,14 @@ def unroll(start: Tensor, hidden: Tensor, noise: Tensor, sample: Sample, cost: C
         sample: the reparameterised policy.
         cost: the cost of a pair.
         model: the forward model.
+        residual: ``nu``, ``[T, B, obs_dim]``, by which the model misses the states that really followed: with it, and
+            the noise of the real actions, the unroll passes through them, and the gradient is the model's. None: 0.
     """
     obs, action, continues = [start], [], []
-    for xi in noise:
+    for t, xi in enumerate(noise):
         action.append(sample(obs[-1], xi))
         next_obs, goes_on, hidden = model(obs[-1], action[-1], hidden)
-        obs.append(next_obs)
+        obs.append(next_obs if residual is None else next_obs + residual[t])
         continues.append(goes_on)
     states, actions = torch.stack(obs), torch.stack(action)
     return Unroll(states, actions, cost(states[:-1], actions), torch.stack(continues))

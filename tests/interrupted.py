@@ -86,7 +86,9 @@ def go_on(config: Config, folder: Path) -> None:
 def table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, without the times."""
     with path.open(newline="") as file:
-        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {name: cell for name, cell in row.items() if not name.startswith("seconds")} for row in csv.DictReader(file)
+        ]
 
 
 def files(folder: Path) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +18,14 @@ from gymnasium import spaces
 import dyna_ail.algorithm
 import dyna_ail.model_free
 import dyna_ail.planners.mgail
+import dyna_ail.recorded
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.config import Config, make_config
 from dyna_ail.demonstrations import ExpertPairs
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate
+from dyna_ail.model_free import MODEL_FREE
+from dyna_ail.planners import PLANNERS
 
 TASKS = ["CartPole-v1", "Hopper-v5"]
 TINY: dict[str, Any] = {
@@ -70,7 +74,7 @@ def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = 
 
 
 def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
-    """Every weight and statistic of every network, and the last metrics."""
+    """Every weight and statistic of every network, and the last metrics but for the times."""
     parts = {
         "policy": learner.agent.policy,
         "average": learner.policy,
@@ -81,7 +85,8 @@ def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
     if critic is not None:
         parts["critic"] = critic
     bits = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
-    return bits | {name: torch.tensor(value, dtype=torch.float64) for name, value in learner.metrics.items()}
+    metrics = {name: value for name, value in learner.metrics.items() if not name.startswith("seconds/")}
+    return bits | {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
 
 
 def _differences(one: DynaAIL, other: DynaAIL) -> list[str]:
@@ -162,6 +167,30 @@ def test_every_real_step_is_counted_and_planning_takes_none(task, preset):
     assert learner.imagined == (0 if preset == "gail" else 3 * 3 * 16 * 4)
 
 
+@pytest.mark.parametrize(
+    ("model_free", "planner"), [pair for pair in itertools.product(MODEL_FREE, PLANNERS) if pair != ("none", "none")]
+)
+def test_every_cell_of_the_grid_learns_without_a_step_of_its_own(model_free, planner):
+    learner = _learner("Hopper-v5", **{"model_free.method": model_free, "planner.method": planner})
+    steps, moved = [], []
+
+    def watched(phase: Callable[..., dict[str, float]]) -> Callable[..., dict[str, float]]:
+        def watch(*arguments: Any) -> dict[str, float]:
+            before, weights = learner.rollout.env.steps, learner.agent.policy.action_net.weight.detach().clone()
+            metrics = phase(*arguments)
+            steps.append(learner.rollout.env.steps - before)
+            moved.append(not torch.equal(weights, learner.agent.policy.action_net.weight))
+            return metrics
+
+        return watch
+
+    learner.model_free.update = watched(learner.model_free.update)  # type: ignore[method-assign]
+    learner.planner.improve = watched(learner.planner.improve)  # type: ignore[method-assign]
+    learner.learn(100)  # two iterations: in the last the rates have faded to 0
+    assert steps == [0] * 4 and moved[:2] == [model_free != "none", planner != "none"]
+    assert learner.rollout.env.steps == 100
+
+
 @pytest.mark.parametrize("budget", [1, 51, 99])
 def test_any_budget_is_spent_exactly(budget):
     for task in TASKS:
@@ -205,7 +234,7 @@ def test_a_preset_is_only_values():
     renamed = dataclasses.replace(config, preset="anything")
     env = gymnasium.make("CartPole-v1")
     assert not _differences(*(DynaAIL(env, _pairs(env), c).learn() for c in (config, renamed)))
-    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.planners.mgail):
+    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.recorded, dyna_ail.planners.mgail):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             assert not (isinstance(node, ast.Attribute) and node.attr == "preset"), module
             assert not (isinstance(node, ast.Constant) and node.value in ("preset", "dyna-ail", "gail")), module

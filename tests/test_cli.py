@@ -79,7 +79,7 @@ def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr().out.split() == [str(run / "learning_curve.png")]
     shutil.copytree(run, "another")
     assert main(["plot", str(run), "another"]) == 0
-    assert capsys.readouterr().out.split() == ["learning_curve.png", "learning_curve.pdf"]
+    assert capsys.readouterr().out.split() == [f"learning_curve.{kind}" for kind in ("png", "pdf", "csv")]
     assert main(["plot", str(run), "--out", "figures/one.png"]) == 0
     assert Path("figures/one.png").exists()
     assert main(["plot", str(run), "--out", "figures/one.pdf"]) == 0

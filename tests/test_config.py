@@ -36,6 +36,8 @@ MAY_BE_ZERO = {
     "planner.final_learning_rate",
     "forward_model.weight_decay",
     "planner.updates",
+    "model_free.updates",
+    "model_free.final_learning_rate",
     "planner.saturation_penalty",
     "cloning.updates",
 }
@@ -146,6 +148,9 @@ def test_a_preset_is_its_values(preset):
 def test_presets_are_the_cells_of_the_grid():
     cells = {name: (c.model_free.method, c.planner.method) for name in PRESETS for c in [make_config(name)]}
     assert cells["dyna-ail"] == ("trpo", "mgail")
+    assert cells["dyna-mgail"] == ("mgail", "mgail") and not make_config("dyna-mgail").planner.tail
+    assert cells["dyna-trpo"] == ("trpo", "trpo")
+    assert cells["mgail"] == ("mgail", "none") and make_config("mgail").uses_model
     assert cells["gail"] == ("trpo", "none")
     assert cells["model-based"] == ("none", "mgail")
     assert cells["bc"] == ("none", "none")

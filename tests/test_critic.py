@@ -109,7 +109,7 @@ def _planner(**values: object) -> tuple[MGAILPlanner, torch.Tensor]:
     D, f = Discriminator(SCALING, config.discriminator, "gail"), ForwardModel(SCALING, config.forward_model)
     with torch.no_grad():
         D.net[-1].weight.normal_()
-    planner = MGAILPlanner(agent.policy, D, f, SCALING, config)  # type: ignore[arg-type]
+    planner = MGAILPlanner(agent, D, f, SCALING, config)  # type: ignore[arg-type]
     return planner, torch.randn(8, 3)
 
 

@@ -16,18 +16,22 @@ LEAVES = {f"dyna_ail.{name}" for name in ("config", "errors", "networks", "repla
 UPPER = (
     "algorithm",
     "checkpoint",
+    "cell",
     "checks",
     "cli",
     "display",
     "evaluation",
+    "exits",
     "groups",
     "health",
     "journal",
+    "overview",
     "plots",
     "record",
     "rows",
     "run",
     "statistics",
+    "sweep",
     "tables",
     "__main__",
 )
@@ -38,6 +42,7 @@ def _source_files() -> dict[str, Path]:
     folders = {
         "dyna_ail": "dyna_ail",
         "dyna_ail.formats": "dyna_ail/formats",
+        "dyna_ail.plots": "dyna_ail/plots",
         "dyna_ail.planners": "planners",
         "dyna_ail.envs": "envs",
     }

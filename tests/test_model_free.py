@@ -13,6 +13,7 @@ from torch import Tensor
 from dyna_ail.config import make_config
 from dyna_ail.discriminator import Discriminator
 from dyna_ail.errors import NonFiniteError
+from dyna_ail.forward_model import ForwardModel
 from dyna_ail.model_free import NoModelFree, TrustRegionStep
 from dyna_ail.networks import Scaling
 from dyna_ail.policy import ImitationPolicy, make_agent
@@ -22,6 +23,7 @@ from dyna_ail.rollout import Segment
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)
 GAMMA, LAMBDA, TARGET_KL = 0.9, 0.8, 0.01
+G = torch.Generator()  # the trust-region step draws nothing from it
 both_kinds = pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
 
 
@@ -40,7 +42,7 @@ def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TrustRegion
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)  # a D that tells pairs apart
         agent.policy.value_net.weight.mul_(50)
-    return TrustRegionStep(agent, D)
+    return TrustRegionStep(agent, D, ForwardModel(scaling, config.forward_model), config)
 
 
 def _segment(
@@ -133,7 +135,7 @@ def test_a_step_stays_in_the_trust_region(space):
     moved = []
     for _ in range(4):
         segment, old = _segment(step, 400, terminated=(99, 250), truncated=(199,)), copy.deepcopy(policy)
-        metrics = step.update(segment)
+        metrics = step.update(segment, 0.5, G)
         kl = _kl(old, policy, segment.transitions.obs)
         assert kl <= TARGET_KL * 1.001
         assert metrics["kl"] == pytest.approx(kl, rel=1e-2, abs=1e-6)
@@ -148,7 +150,7 @@ def test_steps_lower_the_cost(space):
         step.discriminator.net[0].weight[:, :3] = 0
     before = step.discriminator.cost(*_pairs(step)).mean().item()
     for _ in range(12):
-        step.update(_segment(step, 400, terminated=tuple(range(400))))
+        step.update(_segment(step, 400, terminated=tuple(range(400))), 0.5, G)
     assert step.discriminator.cost(*_pairs(step)).mean().item() < before - 0.1
 
 
@@ -159,16 +161,16 @@ def _pairs(step: TrustRegionStep) -> tuple[Tensor, Tensor]:
 
 def test_value_function_learns():
     step = _step(BOX)
-    first = step.update(_segment(step, 300))["value_loss"]
+    first = step.update(_segment(step, 300), 0.5, G)["value_loss"]
     for _ in range(10):
-        last = step.update(_segment(step, 300))["value_loss"]
+        last = step.update(_segment(step, 300), 0.5, G)["value_loss"]
     assert last < 0.5 * first
 
 
 def test_discriminator_is_left_alone():
     step = _step(BOX)
     before = copy.deepcopy(step.discriminator.state_dict())
-    step.update(_segment(step, 50))
+    step.update(_segment(step, 50), 0.5, G)
     assert all(torch.equal(value, before[name]) for name, value in step.discriminator.state_dict().items())
     assert all(p.grad is None for p in step.discriminator.parameters())
 
@@ -176,7 +178,7 @@ def test_discriminator_is_left_alone():
 @both_kinds
 def test_a_segment_of_one_step(space):
     step = _step(space)
-    step.update(_segment(step, 1))  # its advantage has no spread to be normalised by
+    step.update(_segment(step, 1), 0.5, G)  # its advantage has no spread to be normalised by
     assert all(torch.isfinite(p).all() for p in step.agent.policy.parameters())
 
 
@@ -187,11 +189,11 @@ def test_a_value_that_is_not_finite_names_trpo(space):
     with torch.no_grad():
         step.agent.policy.value_net.bias.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="TRPO"):
-        step.update(segment)
+        step.update(segment, 0.5, G)
 
 
 def test_none_does_nothing():
     step = _step(BOX)
     before = copy.deepcopy(step.agent.policy.state_dict())
-    assert NoModelFree(step.agent, step.discriminator).update(_segment(step, 50)) == {}
+    assert NoModelFree(step.agent, step.discriminator).update(_segment(step, 50), 0.5, G) == {}
     assert all(torch.equal(value, before[name]) for name, value in step.agent.policy.state_dict().items())

@@ -23,7 +23,7 @@ def _run(*command: object, cwd: Path) -> str:
 
 
 def _expected_files() -> list[str]:
-    folders = {"dyna_ail": "dyna_ail", "dyna_ail/formats": "dyna_ail/formats"}
+    folders = {name: name for name in ("dyna_ail", "dyna_ail/formats", "dyna_ail/plots")}
     folders |= {"dyna_ail/planners": "planners", "dyna_ail/envs": "envs"}
     modules = [f"{package}/{p.name}" for package, folder in folders.items() for p in (ROOT / folder).glob("*.py")]
     data = [f"dyna_ail/{p.relative_to(ROOT)}" for p in (ROOT / "envs/bundled").rglob("*.*")]

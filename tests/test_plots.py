@@ -14,7 +14,8 @@ from runs import make_run
 from dyna_ail.config import make_config
 from dyna_ail.errors import InputError
 from dyna_ail.groups import settings
-from dyna_ail.plots import _panel, learning_curves
+from dyna_ail.plots import learning_curves
+from dyna_ail.plots.curves import _panel
 from dyna_ail.record import read
 
 
@@ -90,20 +91,26 @@ def test_title_leaves_out_demonstrations_that_differ(tmp_path: Path):
     )
 
 
-def test_one_run_gives_a_png_and_several_a_pdf_too(tmp_path: Path):
+def test_one_run_gives_a_png_and_several_a_pdf_and_the_numbers_too(tmp_path: Path):
     first, second = make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], seed=1)
     assert learning_curves([first], tmp_path / "one.png") == [tmp_path / "one.png"]
     assert learning_curves([first, first], tmp_path / "one.png") == [tmp_path / "one.png"], "one run given twice"
     files = learning_curves([first, second], tmp_path / "new" / "two.v1.png")
-    assert files == [tmp_path / "new" / "two.v1.png", tmp_path / "new" / "two.v1.pdf"]
-    assert all(file.stat().st_size > 1000 for file in files)
+    assert files == [tmp_path / "new" / f"two.v1.{kind}" for kind in ("png", "pdf", "csv")]
+    assert all(file.stat().st_size > 1000 for file in files[:2])
     height, width = imread(files[0]).shape[:2]
     assert (width, height) == (960, 630)
 
 
+def test_more_than_three_tasks_take_several_rows(tmp_path: Path):
+    tasks = ("Hopper-v5", "CartPole-v1", "Acrobot-v1", "Walker2d-v5")
+    png, *_ = learning_curves([make_run(tmp_path / task, [0, 90], task=task) for task in tasks], tmp_path / "tasks.png")
+    assert imread(png).shape[:2] == (2 * 630, 3 * 960)
+
+
 def test_each_task_has_its_panel(tmp_path: Path):
     folders = [make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], task="CartPole-v1")]
-    (png, _) = learning_curves(folders, tmp_path / "tasks.png")
+    png, *_ = learning_curves(folders, tmp_path / "tasks.png")
     assert imread(png).shape[1] == 2 * 960
 
 

@@ -217,6 +217,37 @@ def test_a_file_that_holds_no_policy_of_the_run(tmp_path):
         load_policy(path, OBS_SPACE, BOX, CONFIG)
 
 
+# --- inferring the noise, MGAIL Algorithm 1 lines 9-15 ---
+
+
+@pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
+def test_the_inferred_noise_draws_the_recorded_action(space):
+    policy, obs, g = _policy(space), _obs(400), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        noise = policy.noise((400,), g)
+        drawn = policy.reparameterise(obs, noise)
+        found = policy.infer_noise(obs, drawn, g)
+        torch.testing.assert_close(policy.reparameterise(obs, found), drawn, rtol=1e-5, atol=1e-5)
+    if space is BOX:
+        torch.testing.assert_close(found, noise, rtol=1e-4, atol=1e-4)
+    else:
+        assert len(drawn.argmax(-1).unique()) == 3
+
+
+def test_the_inferred_gumbel_noise_is_gumbel_noise():
+    """Over actions drawn by the policy the posterior of the noise averages to its prior: independent Gumbels."""
+    policy, g = _policy(DISCRETE), torch.Generator().manual_seed(1)
+    obs = _obs(1).expand(200_000, -1)
+    with torch.no_grad():
+        drawn = policy.reparameterise(obs, policy.noise((len(obs),), g))
+        found = policy.infer_noise(obs, drawn, g)
+    shares = drawn.mean(0)
+    assert shares.min() > 0.02 and shares.max() < 0.9, "every action must be drawn"
+    torch.testing.assert_close(found.mean(0), torch.full((3,), 0.5772), rtol=0, atol=0.015)
+    torch.testing.assert_close(found.var(0), torch.full((3,), math.pi**2 / 6), rtol=0, atol=0.03)
+    torch.testing.assert_close(torch.corrcoef(found.T), torch.eye(3), rtol=0, atol=0.01)
+
+
 class Touch:
     """Pickled, it creates a file when it is loaded."""
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dyna_ail.statistics import align, bootstrap_interval, interactions_to, interquartile_mean
+from dyna_ail.statistics import (
+    align,
+    bootstrap_interval,
+    interactions_to,
+    interquartile_mean,
+    ratio_of_medians,
+)
 
 
 def progress(*scores: float) -> dict[str, np.ndarray]:
@@ -74,3 +80,15 @@ def test_bootstrap_interval_repeats_and_needs_two_runs():
     np.testing.assert_array_equal(bootstrap_interval(values), bootstrap_interval(values))
     with pytest.raises(ValueError, match="at least 2"):
         bootstrap_interval(values[:1])
+
+
+def test_ratio_of_medians_and_its_interval():
+    rng = np.random.default_rng(0)
+    values, baseline = 3.0 * rng.normal(10, 1, 2000), rng.normal(10, 1, 2000)
+    ratio, low, high = ratio_of_medians(values, baseline)
+    assert ratio == np.median(values) / np.median(baseline)
+    assert 2.9 < low < ratio < high < 3.1
+    # The median of 5 draws of [1, 1, 1, inf, inf] is infinite with probability 0.32: the lower end is 0, not the upper.
+    assert ratio_of_medians(np.full(5, 2.0), np.array([1.0, 1.0, 1.0, np.inf, np.inf])) == (2.0, 0.0, 2.0)
+    with pytest.raises(ValueError, match="at least 2 runs"):
+        ratio_of_medians(np.ones(1), np.ones(5))

@@ -50,3 +50,39 @@ def test_no_run_is_refused(tmp_path: Path):
         scores([])
     with pytest.raises(InputError, match="not a folder"):
         scores([tmp_path / "absent"])
+
+
+def test_ratio_to_another_setting(tmp_path: Path):
+    """Seeds that never hold count with their budget, those of the baseline as infinite: both against the baseline."""
+    late = [0, 10, 10, 10, 10, 10, 10, 95, 95, 95]
+    runs = [make_run(tmp_path / f"d{seed}", [0, 95, 95, 95, 95, 95], seed=seed) for seed in range(4)]
+    runs += [make_run(tmp_path / "d4", [0, 10, 10], seed=4)]
+    runs += [make_run(tmp_path / f"g{seed}", late, seed=seed, preset="gail") for seed in range(5)]
+    runs += [make_run(tmp_path / f"m{seed}", late[:6], seed=seed, preset="mgail") for seed in range(5)]
+    found = [cells(line) for line in scores(runs, against="dyna-ail").splitlines()]
+    assert found[0][6] == "times dyna-ail's"
+    # Held from 2,000 in four of five seeds, from 14,000 in every one of gail. Where three or more of five draws are
+    # the seed that never holds, which is so 5.8% of the time, the ratio is 0.
+    assert [line[6] for line in found[2:]] == ["", "7 (0 to 7)", ">= 5 (0 to 5)"]
+    assert [cells(line)[6] for line in scores(runs, 0.05, "dyna-ail").splitlines()[2:]] == [
+        "",
+        "1 (0 to 1)",
+        "1 (0 to 1)",
+    ]
+
+
+def test_no_ratio_where_the_baseline_never_holds(tmp_path: Path):
+    runs = [
+        make_run(tmp_path / f"{preset}{seed}", [0, 10, 10], seed=seed, preset=preset)
+        for seed in range(2)
+        for preset in ("bc", "gail")
+    ]
+    assert [cells(line)[6] for line in scores(runs, against="gail").splitlines()[2:]] == ["-", ""]
+
+
+def test_unknown_setting_and_threshold_are_refused(tmp_path: Path):
+    run = make_run(tmp_path / "run", [0, 10, 10])
+    with pytest.raises(InputError, match="no runs of 'dyna-aill' among those of Hopper-v5: did you mean 'dyna-ail'"):
+        scores([run], against="dyna-aill")
+    with pytest.raises(InputError, match="threshold must be above 0"):
+        scores([run], threshold=0.0)

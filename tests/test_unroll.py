@@ -162,3 +162,36 @@ def test_cost_to_go_known_values():
     on = Unroll(zero.obs, zero.action, ones, ones)
     assert cost_to_go(on, 0.5).flatten().tolist() == [1.75, 1.5, 1]
     assert cost_to_go(on, 0.5, torch.tensor([8.0])).flatten().tolist() == [2.75, 3.5, 5]
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.7], ids=["right-model", "wrong-model"])
+def test_recorded_states_are_reproduced_and_the_gradient_is_the_model_s_there(wrong):
+    """MGAIL's Algorithm 1, lines 9-15: the recursion along real states, with the model's partials taken at them."""
+    toy = Toy.make(stop=False)
+    g = torch.Generator().manual_seed(6)
+    noise = torch.randn(HORIZON, BATCH, ACT, generator=g, dtype=torch.float64)
+    start = torch.randn(BATCH, OBS, generator=g, dtype=torch.float64)
+    real = [start]  # the real world, which is not quite the model
+    for xi in noise:
+        real.append(toy.model(real[-1], toy.policy(toy.theta, real[-1], xi)) + wrong * real[-1].cos())
+    theta = toy.theta.clone().requires_grad_()
+
+    def model(obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return toy.model(obs, action), torch.ones_like(obs[..., 0]), hidden
+
+    with torch.no_grad():
+        missed = torch.stack(
+            [real[t + 1] - toy.model(real[t], toy.policy(theta, real[t], noise[t])) for t in range(HORIZON)]
+        )
+    again = unroll(start, torch.zeros(BATCH, 0), noise, lambda s, xi: toy.policy(theta, s, xi), toy.cost, model, missed)
+    torch.testing.assert_close(again.obs, torch.stack(real), rtol=0, atol=1e-13)
+    J = cost_to_go(again, GAMMA)[0]
+    for i in range(BATCH):
+        J_s, J_theta = torch.zeros(OBS, dtype=start.dtype), torch.zeros_like(toy.theta)
+        for t in reversed(range(HORIZON)):
+            v = _jacobians(toy, real[t][i], noise[t, i])
+            J_theta = v["D_a"] @ v["pi_theta"] + GAMMA * (J_s @ v["f_a"] @ v["pi_theta"] + J_theta)
+            J_s = v["D_s"] + v["D_a"] @ v["pi_s"] + GAMMA * J_s @ (v["f_s"] + v["f_a"] @ v["pi_s"])
+        (found,) = torch.autograd.grad(J[i], theta, retain_graph=True)
+        torch.testing.assert_close(found, J_theta, rtol=1e-10, atol=1e-13)
+        assert found.abs().min() > 1e-5

@@ -1,0 +1,34 @@
+"""How a process of the package ends: one line instead of a traceback for what users can mend, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Do the work, with one line instead of a traceback for what users can mend; returns the exit code."""
+    if "" not in sys.path:
+        sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
+    try:
+        return work() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (NonFiniteError, EnvironmentFailure, SweepError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a folder that may not be entered, a name too long, a full disk
+        print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signum", signal.SIGINT)
+    except SystemExit as stop:  # tyro, after --help or a message of its own
+        return stop.code if isinstance(stop.code, int) else 0

@@ -1,0 +1,240 @@
+"""Grids of runs: which there are, that one that fails or is killed stops no other, and that all are taken up again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cartpole import TINY
+from runs import make_run
+
+from dyna_ail.cli import main
+from dyna_ail.config import parse_value
+from dyna_ail.errors import InputError
+from dyna_ail.overview import Overview
+from dyna_ail.sweep import Outcome, grid, read_variations
+
+# One value each, so that they set the runs without naming them.
+SMALL = {key: "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for key, value in TINY.items()}
+
+
+def small(*vary: str) -> list[str]:
+    """Tiny runs of CartPole, but for what varies."""
+    return [f"{key}={value}" for key, value in {**SMALL, **dict(text.split("=", 1) for text in vary)}.items()]
+
+
+def options(*vary: str, out: Path, seeds: int = 1, jobs: int = 2) -> list[str]:
+    pairs = [word for text in small(*vary) for word in ("--vary", text)]
+    return ["sweep", "--out", str(out), "--seeds", str(seeds), "--jobs", str(jobs), *pairs]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("planner.horizon", "5", 5),
+        ("discount", "0.9", 0.9),
+        ("task", "Hopper-v5", "Hopper-v5"),
+        ("planner.tail", "false", False),
+        ("policy.hidden", "64x32", (64, 32)),
+        ("policy.hidden", "64", (64,)),
+        ("safety.checkpoint_every", "none", None),
+        ("safety.checkpoint_every", "100", 100),
+        ("planner.method", "trpo", "trpo"),
+    ],
+)
+def test_values_are_read_by_the_type_of_their_setting(key: str, text: str, value: object):
+    assert parse_value(key, text) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("planner.horizon", "KEY=VALUE"),
+        ("planner.horizon=", "KEY=VALUE"),
+        ("planner.horizn=5", "did you mean 'horizon'"),
+        ("planner.horizon=5.5", "'5.5' is no value of planner.horizon, which must be of type int"),
+        ("planner.tail=maybe", "'maybe' is no value"),
+        ("planner=5", "is a group of settings"),
+        ("planner.horizon=5,5", "has a value twice"),
+    ],
+)
+def test_what_cannot_be_varied(given: str, message: str):
+    with pytest.raises(InputError, match=message):
+        read_variations([given])
+
+
+def test_a_key_given_twice():
+    with pytest.raises(InputError, match="given twice"):
+        read_variations(["planner.horizon=5", "planner.horizon=10"])
+
+
+def test_the_grid_is_every_combination(tmp_path: Path):
+    cells = grid(
+        read_variations(["planner.horizon=5,10", "task=Hopper-v5,CartPole-v1", "interactions=500"]), 2, tmp_path
+    )
+    assert sorted(cell.name for cell in cells) == sorted(
+        f"{task}/planner.horizon={horizon}/{seed}"
+        for task in ("Hopper-v5", "CartPole-v1")
+        for horizon in (5, 10)
+        for seed in (0, 1)
+    )
+    for cell in cells:
+        task, horizon, seed = cell.name.split("/")
+        assert (cell.config.task, cell.config.seed, cell.config.interactions) == (task, int(seed), 500)
+        assert cell.config.planner.horizon == int(horizon.removeprefix("planner.horizon="))
+        assert cell.folder == tmp_path / cell.name
+    # The defaults of each task are below what is varied.
+    assert {cell.config.trajectories for cell in cells if cell.config.task == "CartPole-v1"} == {1}
+    assert {cell.config.trajectories for cell in cells if cell.config.task == "Hopper-v5"} == {4}
+
+
+def test_presets_name_the_settings(tmp_path: Path):
+    cells = grid(read_variations(["preset=gail,mgail"]), 1, tmp_path)
+    assert [cell.name for cell in cells] == ["Hopper-v5/gail/0", "Hopper-v5/mgail/0"]
+    assert [cell.config.model_free.method for cell in cells] == ["trpo", "mgail"]
+
+
+def test_a_combination_that_cannot_work_is_refused_before_any_run(tmp_path: Path):
+    with pytest.raises(InputError, match="steps_per_iteration must be at least 2"):
+        grid(read_variations(["steps_per_iteration=1,500"]), 1, tmp_path)
+
+
+def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    command = options("planner.horizon=2,3", out=tmp_path / "sweep")
+    assert main(command) == 0
+    assert "2 of 2 runs finished" in capfd.readouterr().out
+    files = sorted(tmp_path.rglob("progress.csv"))
+    assert [file.parent.parent.name for file in files] == ["planner.horizon=2", "planner.horizon=3"]
+    before = [file.stat().st_mtime_ns for file in files]
+    assert main(command) == 0
+    assert "2 runs, 2 of them finished before" in capfd.readouterr().out
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_ablate_compares_the_phases_at_equal_interactions(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    out = tmp_path / "phases"
+    command = ["ablate", *options(out=out)[1:]]
+    assert main([*command, "--vary", "preset=bc"]) == 2
+    assert "ablate compares the presets dyna-ail, gail and model-based" in capfd.readouterr().err and not out.exists()
+    assert main(command) == 0
+    assert capfd.readouterr().out.endswith((out / "ablation.md").read_text())
+    assert all((out / f"ablation.{kind}").stat().st_size > 1000 for kind in ("png", "pdf"))
+    with (out / "ablation.csv").open(newline="") as file:
+        ends = {row["setting"]: float(row["interactions"]) for row in csv.DictReader(file)}
+    assert ends == {"dyna-ail": 600, "gail": 600, "model-based": 600}
+    assert all(f"| {preset} |" in (out / "ablation.md").read_text() for preset in ends)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    make_run(tmp_path / "CartPole-v1" / "dyna-ail" / "0", [0.0, 1.0], seed=7, task="CartPole-v1")
+    assert main(options(out=tmp_path)) == 2
+    assert "holds a run of other settings" in capsys.readouterr().err
+
+
+BROKEN = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Broken(CartPoleEnv):
+    steps = 0
+    def step(self, action):
+        Broken.steps += 1
+        if Broken.steps == 400:
+            raise ConnectionError("the robot is gone")
+        return super().step(action)
+
+gymnasium.register("Broken-v0", Broken, max_episode_steps=500)
+"""
+
+
+def test_a_run_that_fails_stops_no_other_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], demos: Path
+):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.syspath_prepend(tmp_path)
+    command = options("task=broken:Broken-v0,CartPole-v1", f"demos={demos}", out=tmp_path / "sweep", jobs=1)
+    assert main(command) == 1
+    captured = capfd.readouterr()
+    assert "1 of 2 runs finished" in captured.out and "finished: CartPole-v1/dyna-ail/0" in captured.out
+    assert "the same command goes on with them" in captured.err
+    assert "broken-Broken-v0/dyna-ail/0: failed. error: " in captured.err
+    assert "ConnectionError: the robot is gone" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    command = options("interactions=3000", "safety.checkpoint_every=300", out=tmp_path / "sweep", jobs=1)
+
+    def kill() -> None:
+        while not list(tmp_path.rglob("checkpoint.pt")):
+            time.sleep(0.05)
+        found = subprocess.run(["pgrep", "-f", "dyna_ail.cell", "-P", str(os.getpid())], capture_output=True, text=True)
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    assert main(command) == 1
+    killer.join(10)
+    assert "dyna-ail/0: failed. killed by SIGKILL" in capfd.readouterr().err
+    assert main(command) == 0
+    (versions,) = tmp_path.rglob("versions.json")
+    assert json.loads(versions.read_text())["resumed"][0]["interactions"] >= 300
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_waits_until_the_runs_have_saved_themselves(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int
+):
+    command = options("interactions=3000", out=tmp_path / "sweep", jobs=jobs)
+    sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *command])
+    while not any(file.stat().st_size for file in tmp_path.rglob("diagnostics.csv")):
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(60) == 130
+    assert capfd.readouterr().err.count("save themselves") == 1
+    assert len(list(tmp_path.rglob("checkpoint.pt"))) == 1
+    assert main(command) == 0
+    (versions,) = tmp_path.rglob("versions.json")
+    assert len(json.loads(versions.read_text())["resumed"]) == 1
+
+
+def test_the_table_of_what_runs_and_waits(tmp_path: Path):
+    cells = grid(read_variations(small("interactions=4000", "planner.horizon=2,3,4,5,6,7")), 1, tmp_path)
+    names = [cell.name for cell in cells]
+    make_run(cells[4].folder, [0.0, 10.0], task="CartPole-v1")  # by an earlier sweep, which was interrupted
+    os.utime(cells[4].folder / "versions.json", (0, 0))
+    found = {names[0]: Outcome(names[0], "finished")}
+    overview = Overview(cells, found)
+    overview.start -= 100  # seconds
+    make_run(cells[2].folder, [0.0, 25.0], task="CartPole-v1")
+    found[names[1]] = Outcome(names[1], "failed", "it broke")
+    table, line = overview._table().renderables
+    assert [list(column.cells) for column in table.columns] == [[names[2]], ["2,000/4,000"], ["25.0"], ["25%"]]
+    # 6,000 interactions in 100 s, of 18,000 that were left then.
+    assert str(line) == "1 finished, 1 failed, 1 running, 3 waiting, 0:03 h left"
+
+
+def test_a_run_ends_when_its_sweep_is_gone(tmp_path: Path):
+    order = grid(read_variations(small("interactions=100000")), 1, tmp_path)[0]
+    from dyna_ail.config import to_dict
+
+    process = subprocess.Popen([sys.executable, "-m", "dyna_ail.cell"], stdin=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"folder": str(order.folder), "config": to_dict(order.config)}) + "\n")
+    process.stdin.flush()
+    while not (order.folder / "progress.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.stdin.close()
+    assert process.wait(20) == 1
