@@ -129,7 +129,7 @@ class DynaAIL:
                 model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             with phases.measure("planner"):
-                planner = self.planner.improve(self.replay, progress, generator)
+                planner = self.planner.improve(self.replay, expert, progress, generator)
             # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1

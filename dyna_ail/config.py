@@ -137,14 +137,16 @@ class PlannerConfig:
     """Imagined rollouts per step."""
     learning_rate: float = 3e-4
     """Adam's learning rate of the policy at the start of the run."""
-    final_learning_rate: float = 0.0
-    """Adam's learning rate of the policy in the last iteration, reached linearly: at a constant rate the policy reaches
-    the expert and falls back."""
+    final_learning_rate: float = 3e-4
+    """Adam's learning rate of the policy in the last iteration, reached linearly."""
     max_grad_norm: float = 10.0
     """Bound on the norm of the policy's gradient; also of --model_free.method mgail."""
     saturation_penalty: float = 0.02
     """Weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
     mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
+    cloning: float = 0.4
+    """Weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy what D
+    cannot while D tells all of its pairs from the expert's."""
     tail: bool = True
     """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
     critic: CriticConfig = field(default_factory=CriticConfig)
@@ -242,7 +244,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "model-based": {"model_free.method": "none"},
     "mgail": {"model_free.method": "mgail", "planner.method": "none"},
     # As published: without a tail, and at a constant rate.
-    "dyna-mgail": {"model_free.method": "mgail", "planner.tail": False, "planner.final_learning_rate": 3e-4},
+    "dyna-mgail": {"model_free.method": "mgail", "planner.tail": False, "planner.cloning": 0.0},
     "dyna-trpo": {"planner.method": "trpo", "planner.updates": 5},
     "bc": {
         "model_free.method": "none",
@@ -407,6 +409,7 @@ MAY_BE_ZERO = {
     "expert_noise",
     "weight_decay",
     "saturation_penalty",
+    "cloning",
     "final_learning_rate",
 }
 AT_MOST_ONE = {"discount", "gae_lambda", "target_rate", "averaging"}
