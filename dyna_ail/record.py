@@ -148,13 +148,14 @@ def versions() -> dict[str, Any]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
+    program = {"__main__.py": "dyna-ail", "cell.py": "dyna-ail"}.get(name := Path(sys.argv[0]).name, name)
     return {
         "versions": found,
         "platform": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "commit": _commit(),
-        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "dyna-ail"), *sys.argv[1:]]),
+        "command": shlex.join([program, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -116,7 +116,7 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
     _stopping.clear()
     with Overview(cells, found) as overview, _pool(jobs, scheduler) as pool:
         try:
-            for outcome in pool(delayed(run_cell)(cell, Path.cwd()) for cell in waiting):
+            for outcome in pool(delayed(run_cell)(cell, Path.cwd(), sys.argv[1:]) for cell in waiting):
                 found[outcome.name] = outcome
                 overview.note(outcome)
         except KeyboardInterrupt:
@@ -145,11 +145,17 @@ def _stop() -> None:
         process.wait()
 
 
-def run_cell(cell: Cell, folder: Path) -> Outcome:
-    """Train a cell in a process of its own, which ends if this one does; ``folder`` is what its paths start from."""
+def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
+    """Train a cell in a process of its own, which ends if this one does.
+
+    Args:
+        cell: the cell.
+        folder: what its paths start from.
+        arguments: of the sweep, for the run's record.
+    """
     if _stopping.is_set():
         return Outcome(cell.name, "stopped")
-    command = [sys.executable, "-m", "dyna_ail.cell"]
+    command = [sys.executable, "-m", "dyna_ail.cell", *arguments]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

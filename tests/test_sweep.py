@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,12 +108,15 @@ def test_a_combination_that_cannot_work_is_refused_before_any_run(tmp_path: Path
         grid(read_variations(["steps_per_iteration=1,500"]), 1, tmp_path)
 
 
-def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch):
     command = options("planner.horizon=2,3", out=tmp_path / "sweep")
+    monkeypatch.setattr("sys.argv", ["dyna-ail", *command])
     assert main(command) == 0
     assert "2 of 2 runs finished" in capfd.readouterr().out
     files = sorted(tmp_path.rglob("progress.csv"))
     assert [file.parent.parent.name for file in files] == ["planner.horizon=2", "planner.horizon=3"]
+    told = json.loads((files[0].parent / "versions.json").read_text())["command"]
+    assert shlex.split(told) == ["dyna-ail", *command], "how to make the run again"
     before = [file.stat().st_mtime_ns for file in files]
     assert main(command) == 0
     assert "2 runs, 2 of them finished before" in capfd.readouterr().out
