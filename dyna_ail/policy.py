@@ -17,8 +17,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from dyna_ail.config import Config
+from dyna_ail.envs.sb3_policy import load_weights
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive, check_tensors
+from dyna_ail.files import check_archive
 from dyna_ail.networks import ACTIVATIONS, Scaling, scale
 from dyna_ail.spaces import action_dim, check_spaces
 
@@ -196,9 +197,7 @@ def load_policy(
     try:
         check_archive(Path(path))
         with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:
-            check_tensors(file)
-            weights = torch.load(file, weights_only=True)
-        agent.policy.load_state_dict(weights)
+            agent.policy.load_state_dict(load_weights(file))
     except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
         raise InputError(f"{path} is not the policy of this run, or is damaged: {one_line(error)}") from error
     policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
