@@ -53,7 +53,6 @@ CARTPOLE: dict[str, object] = {
     **CLASSIC,
     "interactions": 8000,
     "observation_floor": 0.1,  # an expert that balances hardly moves
-    "planner.final_learning_rate": 3e-4,  # in so short a run a rate that fades stops the learning too early
 }
 # MountainCar and Acrobot end on success, so every step must cost something, as D itself does. A reward of -log D,
 # which is always positive, would pay for never arriving, and so would the logit of D among states that look like the
