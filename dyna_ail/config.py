@@ -216,6 +216,9 @@ class Config:
     """Real interactions per iteration of Algorithm 1 (line 3)."""
     replay_capacity: int = 1_000_000
     """Most transitions kept in B; the oldest are overwritten."""
+    seen: int | None = None
+    """How many components of the observation are seen, from the first on; the others are hidden from the policy, D and
+    f. By default all."""
     observation_floor: float = 0.05
     """Least standard deviation by which a component of the observation is divided before it enters a network."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -228,6 +228,28 @@ def test_the_reward_never_reaches_the_learner(task, reward):
     assert not _differences(_learner(task).learn(), _learner(task, reward=reward).learn())
 
 
+@pytest.mark.parametrize("preset", ["dyna-ail", "dyna-mgail", "dyna-trpo"])
+def test_what_is_hidden_never_reaches_the_learner(preset):
+    def learner(hide: float) -> DynaAIL:
+        kept = np.where(np.arange(11) < 5, 1, hide)
+        env = gymnasium.make("Hopper-v5")
+        env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs * kept, env.observation_space)
+        pairs = _pairs(env)
+        pairs = dataclasses.replace(pairs, obs=(pairs.obs * kept).astype(np.float32))
+        return DynaAIL(env, pairs, make_config(preset, TINY, seen=5)).learn()
+
+    shown, hidden = learner(1.0), learner(0.0)
+    assert not _differences(shown, hidden)
+    assert shown.interactions == 120 and shown.policy.predict(np.ones(11, np.float32))[0].shape == (3,)
+    assert not torch.equal(shown.replay.data.obs, hidden.replay.data.obs)
+
+
+def test_more_seen_than_there_is():
+    env = gymnasium.make("Hopper-v5")
+    with pytest.raises(InputError, match="--seen must be at most 11, .*; got 12"):
+        DynaAIL(env, _pairs(env), make_config(seen=12))
+
+
 def test_a_preset_is_only_values():
     config = make_config("dyna-ail", TINY)
     renamed = dataclasses.replace(config, preset="anything")
