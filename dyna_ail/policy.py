@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from dyna_ail.config import Config
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive, check_tensors
+from dyna_ail.files import check_archive
 from dyna_ail.networks import ACTIVATIONS, Scaling, scale
 from dyna_ail.spaces import action_dim, check_spaces
+from dyna_ail.weights import load_weights
 
 
 class ScaledObservation(BaseFeaturesExtractor):
@@ -35,7 +36,7 @@ class ScaledObservation(BaseFeaturesExtractor):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Scaled observation, shape of ``obs``."""
+        """Scaled observation, ``[..., seen]``."""
         return scale(obs, self.mean, self.std)
 
 
@@ -190,15 +191,13 @@ def load_policy(
         InputError: the file is missing, damaged, or holds another policy's weights.
     """
     check_spaces(observation_space, action_space)
-    width = observation_space.shape[0]  # type: ignore[index]
+    width = config.seen or observation_space.shape[0]  # type: ignore[index]
     scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
     agent = make_agent(observation_space, action_space, config, scaling)
     try:
         check_archive(Path(path))
         with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:
-            check_tensors(file)
-            weights = torch.load(file, weights_only=True)
-        agent.policy.load_state_dict(weights)
+            agent.policy.load_state_dict(load_weights(file))
     except Exception as error:  # a damaged archive fails in torch, zipfile or pickle, each in its own way
         raise InputError(f"{path} is not the policy of this run, or is damaged: {one_line(error)}") from error
     policy: ImitationPolicy = agent.policy  # type: ignore[assignment]

@@ -83,6 +83,17 @@ def go_on(config: Config, folder: Path) -> None:
         train(config, folder, progress=False)
 
 
+def stopped_and_whole(config: Config, folder: Path, at: int) -> tuple[Path, dict[str, Any]]:
+    """A run stopped by a signal at so many interactions; and what it would have come to."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupter = Interrupter(patch)
+        expected = interrupter.run(config, folder / "whole")
+        interrupter.stop_at = at
+        with pytest.raises(Stopped):
+            train(config, folder / "run", progress=False)
+    return folder / "run", expected
+
+
 def table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, without the times."""
     with path.open(newline="") as file:

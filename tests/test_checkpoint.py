@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 from cartpole import TINY, tiny_options
-from interrupted import Interrupter, Killed, files, frozen, outcome, snapshot
+from interrupted import Interrupter, Killed, files, frozen, outcome, snapshot, stopped_and_whole
 
 from dyna_ail import checkpoint
 from dyna_ail.algorithm import DynaAIL
@@ -26,10 +26,9 @@ from dyna_ail.cli import main
 from dyna_ail.config import make_config, to_dict, with_values
 from dyna_ail.demonstrations import ExpertPairs
 from dyna_ail.envs.tasks import get_task, make_env
-from dyna_ail.errors import InputError, Stopped
+from dyna_ail.errors import InputError
 from dyna_ail.journal import Journal
 from dyna_ail.record import CHECKPOINT, PREVIOUS, read_config
-from dyna_ail.run import train
 
 TABLES = ("progress.csv", "diagnostics.csv")
 Damage = Callable[[Path], None]
@@ -48,13 +47,7 @@ def stopped_once(tmp_path_factory: pytest.TempPathFactory, demos: Path) -> tuple
     """A run stopped at 130 interactions, with a checkpoint there and one at 100; and what it would have come to."""
     folder = tmp_path_factory.mktemp("runs")
     config = make_config("dyna-ail", get_task("CartPole-v1").defaults, SETTINGS, demos=str(demos))
-    with pytest.MonkeyPatch.context() as patch:
-        interrupter = Interrupter(patch)
-        expected = interrupter.run(config, folder / "whole")
-        interrupter.stop_at = 130
-        with pytest.raises(Stopped):
-            train(config, folder / "run", progress=False)
-    return folder / "run", expected
+    return stopped_and_whole(config, folder, 130)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ MAY_BE_ZERO = {
     "model_free.updates",
     "model_free.final_learning_rate",
     "planner.saturation_penalty",
+    "planner.cloning",
     "cloning.updates",
 }
 CHOICES = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from cartpole import TINY, record, tiny_options
 from gymnasium.envs.classic_control import CartPoleEnv
-from interrupted import Interrupter, Killed, files, outcome, snapshot, state, table
+from interrupted import Interrupter, Killed, files, outcome, snapshot, state, stopped_and_whole, table
 
 from dyna_ail.cli import main
 from dyna_ail.config import PRESETS, Config, make_config, with_values
@@ -224,13 +224,7 @@ def test_an_episode_that_cannot_be_repeated_is_cut(
 def stopped_once(tmp_path_factory: pytest.TempPathFactory, demos: Path) -> tuple[Path, dict[str, Any]]:
     """A run stopped by a signal, 130 interactions in; and what it would have come to."""
     folder, config = tmp_path_factory.mktemp("runs"), small(demos=str(demos))
-    with pytest.MonkeyPatch.context() as patch:
-        interrupter = Interrupter(patch)
-        expected = interrupter.run(config, folder / "whole")
-        interrupter.stop_at = 130
-        with pytest.raises(Stopped):
-            train(config, folder / "run", progress=False)
-    return folder / "run", expected
+    return stopped_and_whole(config, folder, 130)
 
 
 @pytest.fixture

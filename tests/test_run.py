@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cartpole import TINY, Leaning, record
+from interrupted import table
 from sb3_contrib import TRPO
 
 from dyna_ail.config import Config, make_config, to_dict
@@ -99,12 +100,8 @@ def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
     rarely = train(make_config("dyna-ail", TINY, {"evaluation.every": 600}, demos=config.demos), tmp_path / "rarely")
     other = train(make_config("dyna-ail", TINY, demos=config.demos, seed=1), tmp_path / "other", progress=False)
 
-    def table(folder: Path) -> list[dict[str, str]]:
-        return [
-            {k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows(folder / "diagnostics.csv")
-        ]
-
-    assert table(again) == table(rarely) == table(run) != table(other)
+    tables = [table(folder / "diagnostics.csv") for folder in (again, rarely, run)]
+    assert tables[0] == tables[1] == tables[2] != table(other / "diagnostics.csv")
     weights = [load_policy(folder).state_dict() for folder in (run, again, rarely)]
     for name, weight in weights[0].items():
         assert all(torch.equal(weight, others[name]) for others in weights[1:]), name
