@@ -166,9 +166,9 @@ def test_unknown_preset():
 
 
 def test_layers_stand_below_the_preset_and_values_above():
-    task = {"planner.horizon": 5, "planner.method": "mgail", "discount": 0.9}
+    task = {"planner.updates": 5, "planner.method": "mgail", "discount": 0.9}
     config = make_config("gail", task, discount=0.8)
-    assert (config.planner.horizon, config.planner.method, config.discount) == (5, "none", 0.8)
+    assert (config.planner.updates, config.planner.method, config.discount) == (5, "none", 0.8)
     assert make_config("dyna-ail", task).discount == 0.9
 
 
