@@ -13,13 +13,12 @@ many() { # folder, trajectories, every, task, interactions, then what to vary
 }
 for task in CartPole-v1 Hopper-v5 HalfCheetah-v5; do
   [ -e "$out/demos/$task.npz" ] || dyna-ail demos record --task "$task" --episodes 50 --out "$out/demos/$task.npz"
-  presets=dyna-ail,dyna-mgail,mgail,gail
-  [ "$task" != Hopper-v5 ] || presets+=,dyna-trpo
-  declare -A full=([CartPole-v1]=8000 [Hopper-v5]=30000 [HalfCheetah-v5]=20000)
-  declare -A thinned=([CartPole-v1]=8000 [Hopper-v5]=30000 [HalfCheetah-v5]=30000)
-  many 50-full 50 1 "$task" "${full[$task]}" --vary "preset=$presets"
+  presets=dyna-ail,dyna-mgail,mgail,gail full=8000 thinned=8000
+  [ "$task" != Hopper-v5 ] || presets+=,dyna-trpo full=30000 thinned=30000
+  [ "$task" != HalfCheetah-v5 ] || full=20000 thinned=30000
+  many 50-full 50 1 "$task" "$full" --vary "preset=$presets"
   many 50-full 50 1 "$task" 0 --vary preset=bc
-  many 4-thinned 4 20 "$task" "${thinned[$task]}" --vary "preset=$presets"
+  many 4-thinned 4 20 "$task" "$thinned" --vary "preset=$presets"
   many 4-thinned 4 20 "$task" 0 --vary preset=bc
 done
 many 50-full 50 1 Hopper-v5 30000 --vary preset=dyna-mgail --vary planner.horizon=5,50 # Fig. 5
