@@ -145,8 +145,8 @@ class PlannerConfig:
     """Weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
     mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
     cloning: float = 0.4
-    """Weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy what D
-    cannot while D tells all of its pairs from the expert's."""
+    """Weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy where
+    to go while D, sure of all its pairs, hardly does, and its share of the gradient stays the same as J grows."""
     tail: bool = True
     """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
     critic: CriticConfig = field(default_factory=CriticConfig)
@@ -217,8 +217,8 @@ class Config:
     replay_capacity: int = 1_000_000
     """Most transitions kept in B; the oldest are overwritten."""
     seen: int | None = None
-    """How many components of the observation are seen, from the first on; the others are hidden from the policy, D and
-    f. By default all."""
+    """How many components of the observation are seen, from the first on; the others are hidden from the policy, D,
+    f and the critics. By default all."""
     observation_floor: float = 0.05
     """Least standard deviation by which a component of the observation is divided before it enters a network."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -249,7 +249,8 @@ PUBLISHED: dict[str, Any] = {
 # A preset is a set of values and nothing else: the loop never asks for its name.
 PRESETS: dict[str, dict[str, Any]] = {
     "dyna-ail": {},
-    # TRPO alone wants longer batches and more noise: with 500 and 0.2 it reached 40% on Hopper, not 73%.
+    # TRPO alone wants longer batches and more noise: with 500 and 0.2 it reached 40% in 60,000
+    # interactions of Hopper, not 73%.
     "gail": PUBLISHED | {"planner.method": "none", "steps_per_iteration": 1000, "policy.initial_std": 0.37},
     "model-based": {"model_free.method": "none"},
     "mgail": PUBLISHED | {"model_free.method": "mgail", "planner.method": "none"},

@@ -39,7 +39,8 @@ class MGAILPlanner:
     ) -> dict[str, float]:
         """``config.updates`` steps of :meth:`step`; returns the metrics of the last one.
 
-        The learning rate falls linearly with ``progress``, the fraction of the interaction budget spent.
+        The learning rate goes linearly to ``config.final_learning_rate`` with ``progress``, the fraction of the
+        interaction budget spent.
         """
         fade(self.optimizer, self.config.learning_rate, self.config.final_learning_rate, progress)
         metrics: dict[str, float] = {}
@@ -67,6 +68,7 @@ class MGAILPlanner:
             tail = self.critic(end, last)
             require_finite("the critic's estimate", tail)
         cost = cost_to_go(imagined, self.discount, tail)[0].mean()
+        require_finite("the imagined cost", cost)
         loss = cost + c.saturation_penalty * policy.head(start).square().mean()
         if c.cloning:
             drawn = torch.randint(len(expert[0]), (len(start),), generator=generator)
