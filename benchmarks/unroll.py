@@ -23,7 +23,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
-from dyna_ail.config import Config
+from dyna_ail.config import Config, make_config
 from dyna_ail.discriminator import Discriminator
 from dyna_ail.forward_model import ForwardModel
 from dyna_ail.networks import CLIP, Scaling
@@ -102,7 +102,7 @@ def main() -> int:
     pairs = max(parser.parse_args().pairs, 1)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = Config()
+    config = make_config(**{"planner.horizon": 10})
     policy, D, f = parts(config)
     batch, weights = 256, policy.actor_parameters()
     start = torch.randn(batch, OBS_DIM)

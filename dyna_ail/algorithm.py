@@ -23,7 +23,6 @@ from dyna_ail.planners import PLANNERS
 from dyna_ail.policy import ImitationPolicy, make_agent
 from dyna_ail.replay import ReplayBuffer
 from dyna_ail.rollout import RealRollout, Segment
-from dyna_ail.spaces import action_dim
 
 
 class DynaAIL:
@@ -53,14 +52,14 @@ class DynaAIL:
         self.expert_obs = torch.as_tensor(demonstrations.obs)
         self.expert_action = torch.as_tensor(demonstrations.action)
 
-        scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor)
+        scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor, config.seen)
         # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
         spaces = env.observation_space, env.action_space
         self.agent, self.average = (make_agent(*spaces, config, scaling) for _ in range(2))
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
         guarded = Guard(env, config.safety.step_timeout)
         self.rollout = RealRollout(guarded, acting, config.seed, self.generator)
-        self.replay = ReplayBuffer(config.replay_capacity, len(scaling.obs_mean), action_dim(env.action_space))
+        self.replay = ReplayBuffer(config.replay_capacity, self.expert_obs.shape[1], self.expert_action.shape[1])
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
         self.forward_model = ForwardModel(scaling, config.forward_model)
         learned = self.agent, self.discriminator, self.forward_model
@@ -129,7 +128,7 @@ class DynaAIL:
                 model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             with phases.measure("planner"):
-                planner = self.planner.improve(self.replay, progress, generator)
+                planner = self.planner.improve(self.replay, expert, progress, generator)
             # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1

@@ -19,8 +19,9 @@ from torch import Tensor
 from dyna_ail.config import to_dict
 from dyna_ail.envs.guard import Guard
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_tensors, replacing
+from dyna_ail.files import replacing
 from dyna_ail.record import CHECKPOINT, DIAGNOSTICS, PREVIOUS, PROGRESS
+from dyna_ail.weights import check_tensors
 
 if TYPE_CHECKING:
     from dyna_ail.algorithm import DynaAIL

@@ -64,20 +64,6 @@ def check_archive(path: Path) -> None:
         raise InputError(f"{str(path)!r} is damaged: {one_line(error)}") from error
 
 
-def check_tensors(file: IO[bytes]) -> None:
-    """Refuse what ``torch.save`` has not written: it does not compress, so nothing unpacks to more than its size.
-
-    Raises:
-        InputError: it does.
-    """
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > file.seek(0, os.SEEK_END):
-            raise InputError("its tensors unpack to more than their size: they were made to fill the memory.")
-    file.seek(0)
-
-
 def _claimed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     """Bytes that the header of an .npy member claims; 0 for pickled objects, which are refused when read."""
     with archive.open(member) as file:

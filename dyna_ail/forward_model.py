@@ -48,8 +48,9 @@ class ForwardModel(nn.Module):
     """An ensemble of K models; in a batch of B imagined rollouts each model carries B/K of them.
 
     The networks predict the change of the state divided by its standard deviation in the buffer, and the logit of the
-    probability that the episode goes on. Imagined states are kept within the range of the buffer's states widened by
-    20%, which keeps long unrolls finite.
+    probability that the episode goes on. Components of the state that are not seen stay as
+    they are. Imagined states are kept within the range of the buffer's states widened by 20%, which keeps long unrolls
+    finite.
     """
 
     change_mean: Tensor
@@ -61,11 +62,11 @@ class ForwardModel(nn.Module):
         super().__init__()
         self.config = config
         self.inputs = PairInput(scaling)
-        obs_dim, action_dim = self.inputs.obs_dim, self.inputs.action_dim
+        seen, action_dim = self.inputs.seen, self.inputs.action_dim
         build = ARCHITECTURES[config.architecture]
-        self.members = nn.ModuleList(build(obs_dim, action_dim, config) for _ in range(config.ensemble))
+        self.members = nn.ModuleList(build(seen, action_dim, config) for _ in range(config.ensemble))
         for name, value in {"change_mean": 0.0, "change_std": 1.0, "low": -torch.inf, "high": torch.inf}.items():
-            self.register_buffer(name, torch.full((obs_dim,), value))
+            self.register_buffer(name, torch.full((seen,), value))
         self.optimizer = torch.optim.AdamW(
             self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -75,7 +76,7 @@ class ForwardModel(nn.Module):
         return torch.zeros(batch, int(self.members[0].hidden_dim))  # type: ignore[arg-type]
 
     def predict(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The networks' raw output ``[B, obs_dim + 1]`` and memory; row blocks of B/K go to the K members in turn."""
+        """The networks' raw output ``[B, seen + 1]`` and memory; row blocks of B/K go to the K members in turn."""
         obs, action = self.inputs.obs(obs), self.inputs.action(action)
         if len(self.members) == 1:
             out: tuple[Tensor, Tensor] = self.members[0](obs, action, hidden)
@@ -90,8 +91,9 @@ class ForwardModel(nn.Module):
         Returns the next state ``[B, obs_dim]``, the probability ``[B]`` that the episode goes on, and the memory.
         """
         out, hidden = self.predict(obs, action, hidden)
-        next_obs = obs + self.change_mean + self.change_std * out[..., :-1]
-        return next_obs.clamp(self.low, self.high), torch.sigmoid(out[..., -1]), hidden
+        seen, unseen = obs.tensor_split([self.inputs.seen], -1)
+        seen = (seen + self.change_mean + self.change_std * out[..., :-1]).clamp(self.low, self.high)
+        return torch.cat([seen, unseen], -1), torch.sigmoid(out[..., -1]), hidden
 
     def loss(self, run: Transitions, mask: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Eq. 5 on normalised changes, plus the cross-entropy of the continuation.
@@ -104,7 +106,7 @@ class ForwardModel(nn.Module):
             out, hidden = self.predict(obs, action, hidden)
             outputs.append(out)
         predicted = torch.stack(outputs)
-        target = (run.next_obs - run.obs - self.change_mean) / self.change_std
+        target = (self._seen(run.next_obs) - self._seen(run.obs) - self.change_mean) / self.change_std
         squared = 0.5 * (predicted[..., :-1] - target).square().sum(-1)
         ending = F.binary_cross_entropy_with_logits(predicted[..., -1], (~run.terminated).float(), reduction="none")
         squared, ending = (squared * mask).sum() / mask.sum(), (ending * mask).sum() / mask.sum()
@@ -127,12 +129,16 @@ class ForwardModel(nn.Module):
         return {**metrics, "updates": updates}
 
     def _measure(self, data: Transitions) -> None:
-        change = data.next_obs - data.obs
+        obs, next_obs = self._seen(data.obs), self._seen(data.next_obs)
+        change = next_obs - obs
         self.change_mean.copy_(change.mean(0))
         self.change_std.copy_(change.std(0, correction=0).clamp_min(1e-3 * self.inputs.obs_std))
-        margin = 0.2 * (data.next_obs.amax(0) - data.next_obs.amin(0))
-        self.low.copy_(torch.minimum(data.next_obs.amin(0), data.obs.amin(0)) - margin)
-        self.high.copy_(torch.maximum(data.next_obs.amax(0), data.obs.amax(0)) + margin)
+        margin = 0.2 * (next_obs.amax(0) - next_obs.amin(0))
+        self.low.copy_(torch.minimum(next_obs.amin(0), obs.amin(0)) - margin)
+        self.high.copy_(torch.maximum(next_obs.amax(0), obs.amax(0)) + margin)
+
+    def _seen(self, obs: Tensor) -> Tensor:
+        return obs[..., : self.inputs.seen]
 
     @torch.no_grad()
     def errors_by_depth(self, recorded: Transitions, depth: int) -> list[float]:
@@ -149,6 +155,6 @@ class ForwardModel(nn.Module):
             now = (start + d).clamp_max(len(recorded) - 1)
             within = (start + d < len(recorded)) & (before[now] == before[start])
             obs, _, hidden = self(obs, recorded.action[now], hidden)  # all rows, so that each keeps its member
-            drift = ((obs - recorded.next_obs[now]) / self.inputs.obs_std).square().mean(-1).sqrt()
+            drift = (self._seen(obs - recorded.next_obs[now]) / self.inputs.obs_std).square().mean(-1).sqrt()
             errors.append(drift[within].mean().item())
         return errors

@@ -12,7 +12,7 @@ import torch
 from gymnasium import Space, spaces
 from torch import Tensor, nn
 
-from dyna_ail.errors import NonFiniteError
+from dyna_ail.errors import InputError, NonFiniteError
 from dyna_ail.spaces import action_dim
 
 Stateful = nn.Module | torch.optim.Optimizer
@@ -32,15 +32,16 @@ def mlp(sizes: Sequence[int], activation: str, layer_norm: bool = False) -> nn.S
 
 
 def scale(obs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Centred, scaled and clipped observation, shape of ``obs``."""
-    return ((obs - mean) / std).clamp(-CLIP, CLIP)
+    """The components of ``obs [..., obs_dim]`` that are seen, as many as ``mean, std [seen]``, scaled and clipped."""
+    return ((obs[..., : len(mean)] - mean) / std).clamp(-CLIP, CLIP)
 
 
 @dataclass(frozen=True)
 class Scaling:
     """How raw observations and encoded actions are centred and scaled before they enter a network.
 
-    Shapes: ``obs_mean, obs_std [obs_dim]``; ``action_mean, action_std [action_dim]``.
+    Components of the observation beyond ``obs_mean``'s are not seen at all.
+    Shapes: ``obs_mean, obs_std [seen]``; ``action_mean, action_std [action_dim]``.
     """
 
     obs_mean: np.ndarray
@@ -49,21 +50,27 @@ class Scaling:
     action_std: np.ndarray
 
     @staticmethod
-    def of(expert_obs: np.ndarray, action_space: Space[Any], floor: float) -> Scaling:
+    def of(expert_obs: np.ndarray, action_space: Space[Any], floor: float, seen: int | None = None) -> Scaling:
         """Observations by the demonstrations' mean and deviation (at least ``floor``), actions by their bounds.
 
-        The floor keeps components that hardly vary in the demonstrations from being blown up off them.
+        The floor keeps components that hardly vary in the demonstrations from being blown up off them. The first
+        ``seen`` components are seen, by default all.
+
+        Raises:
+            InputError: there are fewer.
         """
+        if seen is not None and seen > expert_obs.shape[1]:
+            raise InputError(f"--seen must be at most {expert_obs.shape[1]}, the observation's width; got {seen}.")
         if isinstance(action_space, spaces.Box):
             centre, half = (action_space.high + action_space.low) / 2, (action_space.high - action_space.low) / 2
         else:
             centre, half = np.zeros(action_dim(action_space)), np.ones(action_dim(action_space))
-        obs = expert_obs.astype(np.float64)
+        obs = expert_obs[:, :seen].astype(np.float64)
         return Scaling(obs.mean(0), np.maximum(obs.std(0), floor), centre, half)
 
 
 class PairInput(nn.Module):
-    """Scaled ``[..., obs_dim + action_dim]`` input of a network that judges or predicts pairs (s, a)."""
+    """Scaled ``[..., seen + action_dim]`` input of a network that judges or predicts pairs (s, a)."""
 
     obs_mean: Tensor
     obs_std: Tensor
@@ -74,11 +81,11 @@ class PairInput(nn.Module):
         super().__init__()
         for name in ("obs_mean", "obs_std", "action_mean", "action_std"):
             self.register_buffer(name, torch.as_tensor(getattr(scaling, name), dtype=torch.float32))
-        self.obs_dim, self.action_dim = len(scaling.obs_mean), len(scaling.action_mean)
-        self.dim = self.obs_dim + self.action_dim
+        self.seen, self.action_dim = len(scaling.obs_mean), len(scaling.action_mean)
+        self.dim = self.seen + self.action_dim
 
     def obs(self, obs: Tensor) -> Tensor:
-        """Scaled and clipped observation, same shape."""
+        """Scaled and clipped observation, ``[..., seen]``."""
         return scale(obs, self.obs_mean, self.obs_std)
 
     def action(self, action: Tensor) -> Tensor:

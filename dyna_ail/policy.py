@@ -17,11 +17,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from dyna_ail.config import Config
-from dyna_ail.envs.sb3_policy import load_weights
 from dyna_ail.errors import InputError, one_line
 from dyna_ail.files import check_archive
 from dyna_ail.networks import ACTIVATIONS, Scaling, scale
 from dyna_ail.spaces import action_dim, check_spaces
+from dyna_ail.weights import load_weights
 
 
 class ScaledObservation(BaseFeaturesExtractor):
@@ -36,7 +36,7 @@ class ScaledObservation(BaseFeaturesExtractor):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Scaled observation, shape of ``obs``."""
+        """Scaled observation, ``[..., seen]``."""
         return scale(obs, self.mean, self.std)
 
 
@@ -191,7 +191,7 @@ def load_policy(
         InputError: the file is missing, damaged, or holds another policy's weights.
     """
     check_spaces(observation_space, action_space)
-    width = observation_space.shape[0]  # type: ignore[index]
+    width = config.seen or observation_space.shape[0]  # type: ignore[index]
     scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
     agent = make_agent(observation_space, action_space, config, scaling)
     try:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dyna_ail.demonstrations import Demonstrations, Trajectory
-from dyna_ail.envs.sb3_policy import Policy, actor, load_weights
+from dyna_ail.envs.sb3_policy import Policy, actor
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
 from dyna_ail.errors import InputError, one_line
+from dyna_ail.weights import load_weights
 
 REFERENCE_EPISODES = 100
 """Episodes from which the random policy's and the expert's returns, scores 0 and 1, are measured."""

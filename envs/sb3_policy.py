@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,9 @@ from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive, check_tensors
+from dyna_ail.files import check_archive
 from dyna_ail.spaces import action_dim, check_spaces
+from dyna_ail.weights import load_weights
 
 Policy = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """The action for one observation [obs_dim]: [act_dim] float32 within the bounds, or a single int64."""
@@ -64,21 +65,6 @@ def read_policy(path: Path, observation_space: Space[Any], action_space: Space[A
         raise InputError(
             f"cannot read the policy {str(path)!r}: expected an archive written by Stable-Baselines3; {one_line(error)}"
         ) from error
-
-
-def load_weights(file: IO[bytes]) -> dict[str, Tensor]:
-    """A state dict, read without running code.
-
-    Raises:
-        InputError: it holds something else than named tensors of floats.
-    """
-    check_tensors(file)
-    weights = torch.load(file, map_location="cpu", weights_only=True)
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
-    ):
-        raise InputError("its weights are not a dictionary of named tensors.")
-    return {name: value.detach().float() for name, value in weights.items()}
 
 
 def acting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

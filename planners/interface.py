@@ -5,38 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dyna_ail.networks import Stateful
 from dyna_ail.replay import ReplayBuffer
 
-
-class Policy(Protocol):
-    """A reparameterised policy; see :class:`dyna_ail.policy.ImitationPolicy`."""
-
-    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """``xi``, ``[*shape, action_dim]``."""
-        ...
-
-    def sample(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The action drawn by ``noise``."""
-        ...
-
-    def reparameterise(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The action drawn by ``noise``, before it is clipped."""
-        ...
-
-    def received(self, drawn: Tensor) -> Tensor:
-        """The clipped action."""
-        ...
-
-    def head(self, obs: Tensor) -> Tensor:
-        """The output before its squashing."""
-        ...
-
-    def actor_parameters(self) -> list[nn.Parameter]:
-        """What planning may change."""
-        ...
+Pairs = tuple[Tensor, Tensor]
+"""``obs [N, obs_dim]`` and encoded ``action [N, action_dim]``."""
 
 
 class Discriminator(Protocol):
@@ -68,10 +43,13 @@ class Planner(Protocol):
     imagined: int
     """Imagined steps taken so far."""
 
-    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+    def improve(
+        self, replay: ReplayBuffer, expert: Pairs, progress: float, generator: torch.Generator
+    ) -> dict[str, float]:
         """Algorithm 1 lines 8-9, starting from states of ``replay``; returns named metrics.
 
-        ``progress`` is the fraction of the interaction budget spent, in [0, 1].
+        ``expert`` are the demonstrated pairs, and ``progress`` is the fraction of the interaction budget spent, in
+        [0, 1].
         """
         ...
 
@@ -86,7 +64,9 @@ class NoPlanner:
     def __init__(self, *parts: object) -> None:
         self.imagined = 0
 
-    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+    def improve(
+        self, replay: ReplayBuffer, expert: Pairs, progress: float, generator: torch.Generator
+    ) -> dict[str, float]:
         """Do nothing."""
         return {}
 

@@ -6,11 +6,13 @@ import torch
 from sb3_contrib import TRPO
 from torch import Tensor
 
+from dyna_ail.cloning import cloning_loss
 from dyna_ail.config import Config
 from dyna_ail.networks import Scaling, Stateful, adam_step, fade, require_finite
 from dyna_ail.planners.critic import TwinCritic
-from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
+from dyna_ail.planners.interface import Discriminator, ForwardModel, Pairs
 from dyna_ail.planners.unroll import cost_to_go, unroll
+from dyna_ail.policy import ImitationPolicy
 from dyna_ail.replay import ReplayBuffer
 
 
@@ -25,29 +27,33 @@ class MGAILPlanner:
         scaling: Scaling,
         config: Config,
     ) -> None:
-        policy: Policy = agent.policy  # type: ignore[assignment]
+        policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
         self.policy, self.discriminator, self.forward_model = policy, discriminator, forward_model
         self.config, self.discount = config.planner, config.discount
         self.critic = TwinCritic(scaling, config.planner.critic) if config.planner.tail else None
         self.optimizer = torch.optim.Adam(policy.actor_parameters(), lr=config.planner.learning_rate, fused=True)
         self.imagined = 0
 
-    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+    def improve(
+        self, replay: ReplayBuffer, expert: Pairs, progress: float, generator: torch.Generator
+    ) -> dict[str, float]:
         """``config.updates`` steps of :meth:`step`; returns the metrics of the last one.
 
-        The learning rate falls linearly with ``progress``, the fraction of the interaction budget spent.
+        The learning rate goes linearly to ``config.final_learning_rate`` with ``progress``, the fraction of the
+        interaction budget spent.
         """
         fade(self.optimizer, self.config.learning_rate, self.config.final_learning_rate, progress)
         metrics: dict[str, float] = {}
         for _ in range(self.config.updates):
-            metrics = self.step(replay.sample(self.config.batch_size, generator).obs, generator)
+            metrics = self.step(replay.sample(self.config.batch_size, generator).obs, expert, generator)
         return metrics
 
-    def step(self, start: Tensor, generator: torch.Generator) -> dict[str, float]:
+    def step(self, start: Tensor, expert: Pairs, generator: torch.Generator) -> dict[str, float]:
         """One gradient step of the policy on the cost imagined from ``start [B, obs_dim]``, and one of the critics.
 
-        Departures from the papers: the tail, which adds a critic's ``gamma^T_p Q(s_T, a_T)`` to J, and the penalty on
-        the policy's output before its squashing, on the start states.
+        Departures from the papers: the tail, which adds a critic's ``gamma^T_p Q(s_T, a_T)`` to J; the cloning loss on
+        the pairs ``expert``, weighed by the size of J (as in TD3+BC, Fujimoto 2021); and the penalty on the policy's
+        output before its squashing, on the start states.
         """
         c, policy = self.config, self.policy
         noise = policy.noise((c.horizon + 1, len(start)), generator)
@@ -62,7 +68,11 @@ class MGAILPlanner:
             tail = self.critic(end, last)
             require_finite("the critic's estimate", tail)
         cost = cost_to_go(imagined, self.discount, tail)[0].mean()
+        require_finite("the imagined cost", cost)
         loss = cost + c.saturation_penalty * policy.head(start).square().mean()
+        if c.cloning:
+            drawn = torch.randint(len(expert[0]), (len(start),), generator=generator)
+            loss = loss + c.cloning * cost.detach().abs() * cloning_loss(policy, *(pairs[drawn] for pairs in expert))
         metrics = {
             "cost": cost.item(),
             "cost_per_step": imagined.cost.mean().item(),

@@ -7,7 +7,8 @@ from sb3_contrib import TRPO
 
 from dyna_ail.config import Config
 from dyna_ail.networks import Scaling, Stateful
-from dyna_ail.planners.interface import Discriminator, ForwardModel, Policy
+from dyna_ail.planners.interface import Discriminator, ForwardModel, Pairs
+from dyna_ail.policy import ImitationPolicy
 from dyna_ail.replay import ReplayBuffer
 from dyna_ail.trust_region import Trajectories, rollout_buffer, trust_region_step
 
@@ -23,13 +24,15 @@ class TRPOPlanner:
         scaling: Scaling,
         config: Config,
     ) -> None:
-        policy: Policy = agent.policy  # type: ignore[assignment]
+        policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
         self.agent, self.policy = agent, policy
         self.discriminator, self.forward_model = discriminator, forward_model
         self.config = config.planner
         self.imagined = 0
 
-    def improve(self, replay: ReplayBuffer, progress: float, generator: torch.Generator) -> dict[str, float]:
+    def improve(
+        self, replay: ReplayBuffer, expert: Pairs, progress: float, generator: torch.Generator
+    ) -> dict[str, float]:
         """``config.updates`` trust-region steps, each on fresh rollouts; returns the metrics of the last one.
 
         Raises:

@@ -39,6 +39,7 @@ MAY_BE_ZERO = {
     "model_free.updates",
     "model_free.final_learning_rate",
     "planner.saturation_penalty",
+    "planner.cloning",
     "cloning.updates",
 }
 CHOICES = {
@@ -145,6 +146,15 @@ def test_a_preset_is_its_values(preset):
     assert make_config(preset) == with_values(Config(), {"preset": preset, **PRESETS[preset]})
 
 
+@pytest.mark.parametrize("preset", ["mgail", "dyna-mgail", "dyna-trpo", "gail"])
+def test_published_presets_have_nothing_that_was_added_since(preset):
+    config = make_config(preset)
+    assert config.planner.cloning == 0 and not config.planner.tail and config.planner.horizon == 10
+    assert config.steps_per_iteration == (1000 if preset == "gail" else 500)
+    for ours in (make_config("dyna-ail"), make_config("model-based")):
+        assert ours.planner.cloning > 0 and ours.planner.tail
+
+
 def test_presets_are_the_cells_of_the_grid():
     cells = {name: (c.model_free.method, c.planner.method) for name in PRESETS for c in [make_config(name)]}
     assert cells["dyna-ail"] == ("trpo", "mgail")
@@ -165,9 +175,9 @@ def test_unknown_preset():
 
 
 def test_layers_stand_below_the_preset_and_values_above():
-    task = {"planner.horizon": 5, "planner.method": "mgail", "discount": 0.9}
+    task = {"planner.updates": 5, "planner.method": "mgail", "discount": 0.9}
     config = make_config("gail", task, discount=0.8)
-    assert (config.planner.horizon, config.planner.method, config.discount) == (5, "none", 0.8)
+    assert (config.planner.updates, config.planner.method, config.discount) == (5, "none", 0.8)
     assert make_config("dyna-ail", task).discount == 0.9
 
 

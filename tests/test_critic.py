@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from dyna_ail.cloning import cloning_loss
 from dyna_ail.config import CriticConfig, make_config
 from dyna_ail.discriminator import Discriminator
 from dyna_ail.forward_model import ForwardModel
@@ -93,12 +94,16 @@ def test_regression_converges():
 # --- the planner around it ---
 
 
+EXPERT = torch.zeros(4, 3), torch.full((4, 2), 0.5)
+
+
 def _planner(**values: object) -> tuple[MGAILPlanner, torch.Tensor]:
     config = make_config(
         **{
             "forward_model.hidden": (16,),
             "planner.critic.hidden": (16,),
             "planner.horizon": 3,
+            "planner.cloning": 0.0,
             "discount": 0.9,
             **values,
         }
@@ -135,7 +140,7 @@ def test_step_regresses_the_critics_on_the_imagined_cost_to_go():
             slow_to_go, fast_to_go = c + 0.9 * p * slow_to_go, c + 0.9 * p * fast_to_go
             squared = (critic._estimates(critic.online, s, a) - slow_to_go).square().sum(0)
             loss += squared[when == t].sum().item() / 8  # one step of each rollout
-    metrics = planner.step(start, torch.Generator().manual_seed(1))
+    metrics = planner.step(start, EXPERT, torch.Generator().manual_seed(1))
     assert metrics["cost"] == pytest.approx(fast_to_go.mean().item(), rel=1e-5), "the policy descends the online critic"
     assert metrics["critic_loss"] == pytest.approx(loss, rel=1e-4), "the critics regress on the slow ones"
 
@@ -145,7 +150,7 @@ def test_planning_changes_the_actor_and_the_critics_alone():
     parts = {"D": planner.discriminator, "f": planner.forward_model}
     before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     policy = copy.deepcopy(planner.policy.state_dict())
-    planner.step(start, torch.Generator().manual_seed(1))
+    planner.step(start, EXPERT, torch.Generator().manual_seed(1))
     for name, part in parts.items():
         for key, value in part.state_dict().items():
             assert torch.equal(value, before[name][key]), f"{name} {key}"
@@ -158,7 +163,7 @@ def test_planning_changes_the_actor_and_the_critics_alone():
 def test_without_a_tail_there_is_no_critic():
     planner, start = _planner(**{"planner.tail": False})
     assert planner.critic is None
-    assert not [name for name in planner.step(start, torch.Generator()) if "critic" in name]
+    assert not [name for name in planner.step(start, EXPERT, torch.Generator()) if "critic" in name]
 
 
 def test_saturation_penalty_pulls_the_head_in():
@@ -168,15 +173,38 @@ def test_saturation_penalty_pulls_the_head_in():
             planner.policy.action_net.bias.fill_(3.0)  # type: ignore[attr-defined]
         g = torch.Generator().manual_seed(0)
         for _ in range(30):
-            planner.step(start, g)
+            planner.step(start, EXPERT, g)
         return planner.policy.head(start).abs().mean().item()
 
     assert size(1.0) < size(0.0) - 0.3
 
 
+def test_cloning_draws_the_policy_to_the_expert_s_pairs():
+    def distance(weight: float) -> float:
+        planner, start = _planner(**{"planner.cloning": weight, "planner.learning_rate": 1e-2})
+        g = torch.Generator().manual_seed(0)
+        for _ in range(30):
+            planner.step(start, EXPERT, g)
+        return cloning_loss(planner.policy, *EXPERT).item()
+
+    assert distance(1.0) < 0.2 * distance(0.0)
+
+
+def test_cloning_is_weighed_by_the_size_of_the_cost():
+    """The gradient is J's and, times the weight and the size of J, the cloning loss's."""
+    gradients = {}
+    for weight in (0.0, 2.0):
+        planner, start = _planner(**{"planner.cloning": weight, "planner.max_grad_norm": 1e9})
+        one = EXPERT[0][:1], EXPERT[1][:1]
+        (before,) = torch.autograd.grad(cloning_loss(planner.policy, *one), [planner.policy.action_net.bias])  # type: ignore[list-item]
+        cost = planner.step(start, one, torch.Generator().manual_seed(0))["cost"]
+        gradients[weight] = planner.policy.action_net.bias.grad.clone()  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(gradients[2.0] - gradients[0.0], 2 * abs(cost) * before, rtol=1e-4, atol=1e-6)
+
+
 def test_long_gradients_are_clipped():
     planner, start = _planner(**{"planner.max_grad_norm": 1e-3})
-    metrics = planner.step(start, torch.Generator().manual_seed(0))
+    metrics = planner.step(start, EXPERT, torch.Generator().manual_seed(0))
     norm = torch.cat([p.grad.flatten() for p in planner.policy.actor_parameters()]).norm().item()
     assert metrics["grad_norm"] > 1e-3 and norm == pytest.approx(1e-3, rel=1e-3)
 
@@ -189,5 +217,5 @@ def test_planner_fades_with_the_budget():
     flags = torch.zeros(8, dtype=torch.bool)
     replay.add(Transitions(start, torch.zeros(8, 2), start, flags, flags))
     for progress, rate in ((0.0, 1e-3), (0.25, 8e-4), (1.0, 2e-4)):
-        planner.improve(replay, progress, torch.Generator().manual_seed(0))
+        planner.improve(replay, EXPERT, progress, torch.Generator().manual_seed(0))
         assert planner.optimizer.param_groups[0]["lr"] == pytest.approx(rate)

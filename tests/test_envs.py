@@ -88,6 +88,17 @@ def test_registry_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("id", ["Ant-v5", "Humanoid-v5"])
+def test_contact_forces_are_what_is_hidden(id: str) -> None:
+    env = make_env(id)
+    (width,), forces = env.observation_space.shape, env.unwrapped.observation_structure["cfrc_ext"]  # type: ignore[misc]
+    assert TASKS[id].defaults["seen"] == width - forces
+    still, pushed = env.unwrapped, env.unwrapped._get_obs()  # type: ignore[attr-defined]
+    still.data.cfrc_ext[:] += 0.5
+    np.testing.assert_array_equal(np.flatnonzero(still._get_obs() != pushed), np.arange(width - forces, width))
+    env.close()
+
+
 @pytest.mark.parametrize("id", [task.id for task in TASKS.values() if task.demos is not None])
 def test_real_environment_repeats_a_bundled_trajectory(id: str) -> None:
     demos = Demonstrations.load(TASKS[id].demos or "")

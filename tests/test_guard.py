@@ -213,7 +213,7 @@ BLOW_UPS: list[tuple[str, Callable[..., Any], str]] = [
     (
         "dyna_ail.planners.mgail.cost_to_go",
         lambda imagined, *_: imagined.cost * torch.inf,
-        "the planner loss became -inf",
+        "the imagined cost became -inf",
     ),
     (
         "dyna_ail.policy.ImitationPolicy.reparameterise",

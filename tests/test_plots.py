@@ -31,10 +31,10 @@ def test_runs_that_differ_in_seed_alone_are_one_setting():
 
 
 def test_settings_of_one_preset_are_told_apart_by_what_differs():
-    configs = [make_config(), make_config(**{"planner.horizon": 5, "policy.hidden": (8, 8)}), make_config("gail")]
+    configs = [make_config(), make_config(**{"planner.horizon": 7, "policy.hidden": (8, 8)}), make_config("gail")]
     assert settings(configs) == [
-        "dyna-ail, policy.hidden=[100,50], planner.horizon=10",
-        "dyna-ail, policy.hidden=[8,8], planner.horizon=5",
+        "dyna-ail, policy.hidden=[100,50], planner.horizon=5",
+        "dyna-ail, policy.hidden=[8,8], planner.horizon=7",
         "gail",
     ]
 

@@ -42,6 +42,7 @@ ODD: dict[str, Any] = {
     "discriminator.expert_noise": 0.1,
     "replay_capacity": 130,
     "cloning.updates": 3,
+    "seen": 3,
 }
 """Parts with a memory of their own, and a buffer that wraps around."""
 FILES = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}

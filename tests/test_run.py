@@ -70,7 +70,9 @@ def test_diagnostics_has_a_row_per_iteration(run: Path):
     assert np.isfinite(float(table[0]["discriminator/loss"]))
 
 
-def test_policy_opens_with_sb3_and_acts_the_same(run: Path):
+@pytest.mark.parametrize("seen", [None, 2])
+def test_policy_opens_with_sb3_and_acts_the_same(config: Config, tmp_path: Path, seen: int | None):
+    run = train(dataclasses.replace(config, seen=seen), tmp_path / "run", progress=False)
     ours, theirs = load_policy(run), TRPO.load(run / "policy.zip", device="cpu")
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     np.testing.assert_array_equal(

@@ -21,6 +21,7 @@ from dyna_ail.trust_region import rollout_buffer
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)
 GAMMA, LAMBDA = 0.9, 0.8
+EXPERT = torch.zeros(1, 3), torch.zeros(1, 2)  # not asked for
 both_kinds = pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
 
 
@@ -93,7 +94,7 @@ def test_a_rollout_that_begins_again_has_no_memory():
 @pytest.mark.parametrize(("ends", "alive"), [(50.0, 0.0), (-50.0, 1.0)])
 def test_the_share_of_rollouts_that_last(ends, alive):
     planner, replay = _planner(BOX, ends=ends)
-    assert planner.improve(replay, 0.5, torch.Generator().manual_seed(2))["alive"] == alive
+    assert planner.improve(replay, EXPERT, 0.5, torch.Generator().manual_seed(2))["alive"] == alive
 
 
 @both_kinds
@@ -123,7 +124,7 @@ def test_planning_lowers_the_cost_and_leaves_the_rest_alone(space):
     others = [planner.discriminator, planner.forward_model]
     before = [copy.deepcopy(module.state_dict()) for module in others]
     cost = -planner.imagine(replay, torch.Generator().manual_seed(4)).reward.mean().item()
-    metrics = planner.improve(replay, 0.5, torch.Generator().manual_seed(5))
+    metrics = planner.improve(replay, EXPERT, 0.5, torch.Generator().manual_seed(5))
     assert metrics["cost_per_step"] < cost - 0.1
     assert 0 < metrics["kl"] <= 0.01 * 1.001
     assert 0 <= metrics["alive"] <= 1
