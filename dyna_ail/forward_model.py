@@ -48,9 +48,8 @@ class ForwardModel(nn.Module):
     """An ensemble of K models; in a batch of B imagined rollouts each model carries B/K of them.
 
     The networks predict the change of the state divided by its standard deviation in the buffer, and the logit of the
-    probability that the episode goes on. Components of the state that are not seen stay as
-    they are. Imagined states are kept within the range of the buffer's states widened by 20%, which keeps long unrolls
-    finite.
+    probability that the episode goes on. Components of the state that are not seen stay as they are. Imagined states
+    are kept within the range of the buffer's states widened by 20%, which keeps long unrolls finite.
     """
 
     change_mean: Tensor
@@ -106,7 +105,7 @@ class ForwardModel(nn.Module):
             out, hidden = self.predict(obs, action, hidden)
             outputs.append(out)
         predicted = torch.stack(outputs)
-        target = (self._seen(run.next_obs) - self._seen(run.obs) - self.change_mean) / self.change_std
+        target = (self._seen(run.next_obs - run.obs) - self.change_mean) / self.change_std
         squared = 0.5 * (predicted[..., :-1] - target).square().sum(-1)
         ending = F.binary_cross_entropy_with_logits(predicted[..., -1], (~run.terminated).float(), reduction="none")
         squared, ending = (squared * mask).sum() / mask.sum(), (ending * mask).sum() / mask.sum()

@@ -93,9 +93,9 @@ def test_contact_forces_are_what_is_hidden(id: str) -> None:
     env = make_env(id)
     (width,), forces = env.observation_space.shape, env.unwrapped.observation_structure["cfrc_ext"]  # type: ignore[misc]
     assert TASKS[id].defaults["seen"] == width - forces
-    still, pushed = env.unwrapped, env.unwrapped._get_obs()  # type: ignore[attr-defined]
-    still.data.cfrc_ext[:] += 0.5
-    np.testing.assert_array_equal(np.flatnonzero(still._get_obs() != pushed), np.arange(width - forces, width))
+    body, before = env.unwrapped, env.unwrapped._get_obs()  # type: ignore[attr-defined]
+    body.data.cfrc_ext[:] += 0.5
+    np.testing.assert_array_equal(np.flatnonzero(body._get_obs() != before), np.arange(width - forces, width))
     env.close()
 
 

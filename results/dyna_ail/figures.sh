@@ -8,7 +8,6 @@ for data in 50-full 4-thinned; do
   for task in "$runs/$data"/*/; do
     dyna-ail plot "$task"/*/? --out "$task/learning_curves.png"
   done
-  dyna-ail plot "$runs/$data"/*/{dyna-ail,dyna-mgail,mgail,gail,bc}/? --out "$runs/$data/all.png"
   dyna-ail table "$runs/$data"/*/*/? | tee "$runs/$data/table.md"
 done
 dyna-ail plot "$runs"/50-full/{Hopper-v5,HalfCheetah-v5}/dyna-mgail*/? --out "$runs/50-full/fig_5.png"
