@@ -43,7 +43,7 @@ def settings(configs: Sequence[Config], apart_from: str = "") -> list[str]:
     """A label for each configuration: equal for those that differ in their seed alone, or in ``apart_from`` as well.
 
     The label is the preset, followed by the values in which settings of that preset differ, such as
-    ``dyna-ail, planner.horizon=5``.
+    ``dyna-ail, planner.horizon=5``; a value that most of them share goes without saying.
     """
     flat = [
         {
@@ -53,13 +53,22 @@ def settings(configs: Sequence[Config], apart_from: str = "") -> list[str]:
         }
         for config in configs
     ]
+    distinct: dict[str, list[dict[str, Any]]] = {}
+    for config, values in zip(configs, flat, strict=True):
+        known = distinct.setdefault(config.preset, [])
+        if values not in known:
+            known.append(values)
     labels = []
     for config, values in zip(configs, flat, strict=True):
-        rivals = [other for rival, other in zip(configs, flat, strict=True) if rival.preset == config.preset]
-        differing = [key for key in values if any(other[key] != values[key] for other in rivals)]
-        shown = [f"{key}={_short(values[key])}" for key in differing]
-        labels.append(", ".join([config.preset, *shown]))
+        rivals = distinct[config.preset]
+        shown = {key: value for key, value in values.items() if not _usual(value, [rival[key] for rival in rivals])}
+        labels.append(", ".join([config.preset, *(f"{key}={_short(value)}" for key, value in shown.items())]))
     return labels
+
+
+def _usual(value: Any, among: Sequence[Any]) -> bool:
+    """Whether more of the settings have this value than have any other."""
+    return all(among.count(other) < among.count(value) for other in among if other != value)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

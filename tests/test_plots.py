@@ -39,6 +39,16 @@ def test_settings_of_one_preset_are_told_apart_by_what_differs():
     ]
 
 
+def test_ablations_are_named_by_what_each_leaves_out():
+    without = [{"planner.tail": False}, {"planner.cloning": 0.0}, {"model_free.method": "none"}]
+    assert settings([make_config(**values) for values in [{}, *without]]) == [
+        "dyna-ail",
+        "dyna-ail, planner.tail=false",
+        "dyna-ail, planner.cloning=0.0",
+        "dyna-ail, model_free.method=none",
+    ]
+
+
 def test_single_run_is_drawn_as_it_is(tmp_path: Path):
     axes = panel(make_run(tmp_path / "run", [0, 50, 90], seed=3))
     (curve,) = (line for line in axes.lines if line.get_label() == "dyna-ail (seed 3)")
