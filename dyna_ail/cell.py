@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dyna_ail.config import from_dict
 from dyna_ail.exits import guarded
+from dyna_ail.record import is_begun
 
 
 def work() -> None:
@@ -21,10 +22,10 @@ def work() -> None:
     # may then be given to another, so it must not go on here.
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     folder, config = Path(order["folder"]), from_dict(order["config"])
-    if folder.exists():
+    if is_begun(folder):
         resume(folder, progress=False)
     else:
-        train(config, folder, progress=False)
+        train(config, folder, force=True, progress=False)
 
 
 if __name__ == "__main__":

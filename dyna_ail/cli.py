@@ -34,8 +34,8 @@ class Train:
     """Train a policy from demonstrations, and keep everything about the run in a folder.
 
     The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in
-    the paper's figures), mgail and gail (no planner), model-based (no model-free step), bc (behavioural cloning, no
-    interaction).
+    the paper's figures), mgail and gail (no planner), model-free and model-based (one phase of dyna-ail alone), bc
+    (behavioural cloning, no interaction).
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
@@ -129,7 +129,8 @@ class Plot:
         from dyna_ail import plots
         from dyna_ail.record import FIGURE
 
-        asked = [name for name in ("held", "score", "share", "diagnostics") if getattr(self, name) not in (None, False)]
+        options = {"held": self.held, "score": self.score, "share": self.share, "diagnostics": self.diagnostics}
+        asked = [name for name, value in options.items() if value is not None and value is not False]
         if len(asked) > 1:
             raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
         name = f"{asked[0]}_figure.png" if asked else FIGURE
@@ -210,7 +211,7 @@ class Sweep:
 class Ablate:
     """Compare both phases together with each of them alone at equal real interactions: a sweep, a figure and a table.
 
-    The presets dyna-ail (both), gail (model-free only) and model-based (planning only).
+    The presets dyna-ail (both), model-free (its trust-region steps alone) and model-based (its planning alone).
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
@@ -236,10 +237,10 @@ class Ablate:
         from dyna_ail.tables import scores
 
         _at_least("--jobs", self.jobs, 1)
-        others = read_variations(self.vary)
+        others, phases = read_variations(self.vary), ["dyna-ail", "model-free", "model-based"]
         if "preset" in others:
-            raise InputError("ablate compares the presets dyna-ail, gail and model-based; for others: dyna-ail sweep.")
-        cells = grid({"preset": ["dyna-ail", "gail", "model-based"], **others}, self.seeds, self.out)
+            raise InputError(f"ablate compares the presets {', '.join(phases)}; for others: dyna-ail sweep.")
+        cells = grid({"preset": phases, **others}, self.seeds, self.out)
         run(cells, self.jobs, self.scheduler)
         folders = [cell.folder for cell in cells]
         for file in learning_curves(folders, self.out / "ablation.png"):

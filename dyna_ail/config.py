@@ -252,6 +252,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # TRPO alone wants longer batches and more noise: with 500 and 0.2 it reached 40% in 60,000 interactions of Hopper,
     # not 73%.
     "gail": PUBLISHED | {"planner.method": "none", "steps_per_iteration": 1000, "policy.initial_std": 0.37},
+    "model-free": {"planner.method": "none"},
     "model-based": {"model_free.method": "none"},
     "mgail": PUBLISHED | {"model_free.method": "mgail", "planner.method": "none"},
     "dyna-mgail": PUBLISHED | {"model_free.method": "mgail"},

@@ -183,6 +183,11 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
     ]
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether there is a run in ``folder``; one that was killed before its first line is none."""
+    return (folder / CONFIG).exists()
+
+
 def is_finished(folder: Path, config: Config) -> bool:
     """Whether the run in ``folder`` has come to its end."""
     if not (folder / PROGRESS).exists() or not (folder / PROGRESS).stat().st_size:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,10 @@ from typing import Any
 from dyna_ail import record
 from dyna_ail.config import Config, make_config, parse_value, to_dict
 from dyna_ail.envs.tasks import get_task
-from dyna_ail.errors import InputError, SweepError, one_line
+from dyna_ail.errors import InputError, Stopped, SweepError, one_line
+
+PATIENCE = 10
+"""Seconds to wait for a scheduler, and for its first worker."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def grid(variations: Mapping[str, Sequence[Any]], seeds: int, out: Path) -> list
     """Every combination of the variations, with the seeds 0 to ``seeds`` - 1; ``seed`` itself may be varied instead.
 
     Raises:
-        InputError: fewer than one seed, an unknown task or preset, or a combination that cannot work.
+        InputError: fewer than one seed, an unknown task or preset, a combination that cannot work, or two that would
+            be written to the same folder.
     """
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1; got {seeds}.")
@@ -88,6 +94,11 @@ def grid(variations: Mapping[str, Sequence[Any]], seeds: int, out: Path) -> list
         label = ",".join([preset, *shown]) if "preset" in variations or not shown else ",".join(shown)
         name = "/".join(re.sub(r"[^\w.,=+-]+", "-", part) for part in (task.id, label, str(seed)))
         cells.append(Cell(name, out / name, config))
+    for name, number in Counter(cell.name for cell in cells).items():
+        if number > 1:
+            raise InputError(
+                f"{number} runs would be written to {out / name}: vary them in two sweeps with an --out each."
+            )
     return cells
 
 
@@ -100,23 +111,21 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
         scheduler: address of a ``dask.distributed`` scheduler, whose workers see the same folders; None: this machine.
 
     Raises:
-        InputError: a folder holds a run of other settings, or the cluster cannot be reached.
+        InputError: a folder holds a run of other settings or cannot be made, there are no such demonstrations, or the
+            cluster cannot be reached.
         SweepError: some runs did not finish; names them.
-        KeyboardInterrupt: by Ctrl-C, when the runs on this machine have saved themselves; those on a cluster go on.
+        KeyboardInterrupt: by Ctrl-C or SIGTERM, when the runs on this machine have saved themselves; those on a cluster
+            go on.
     """
-    from joblib import delayed
-
     from dyna_ail.overview import Overview
 
-    for cell in cells:
-        if cell.folder.exists() and record.read_config(cell.folder) != cell.config:
-            raise InputError(f"{cell.folder} holds a run of other settings; choose another --out.")
     found = {cell.name: Outcome(cell.name, "finished") for cell in cells if _finished(cell)}
     waiting = [cell for cell in cells if cell.name not in found]
+    _check(waiting)
     _stopping.clear()
-    with Overview(cells, found) as overview, _pool(jobs, scheduler) as pool:
+    with Overview(cells, found) as overview, _stopped_by_sigterm():
         try:
-            for outcome in pool(delayed(run_cell)(cell, Path.cwd(), sys.argv[1:]) for cell in waiting):
+            for outcome in _on_cluster(waiting, scheduler) if scheduler else _here(waiting, jobs):
                 found[outcome.name] = outcome
                 overview.note(outcome)
         except KeyboardInterrupt:
@@ -127,6 +136,96 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
     if left:
         told = "".join(f"\n  {outcome.name}: {outcome.state}. {outcome.message}" for outcome in left)
         raise SweepError(f"{len(left)} of {len(cells)} runs did not finish; the same command goes on with them:{told}")
+
+
+def _finished(cell: Cell) -> bool:
+    """Whether the cell's folder holds its run, whole.
+
+    Raises:
+        InputError: it holds a run of other settings.
+    """
+    if not record.is_begun(cell.folder):
+        return False
+    if record.read_config(cell.folder) != cell.config:
+        raise InputError(f"{cell.folder} holds a run of other settings; choose another --out.")
+    return record.is_finished(cell.folder, cell.config)
+
+
+def _check(cells: Sequence[Cell]) -> None:
+    """Find out before the first run what would fail in all of them.
+
+    Raises:
+        InputError: no folder can be made there, or there are no such demonstrations.
+    """
+    from dyna_ail.formats import recognise
+
+    for folder in {cell.folder.parent for cell in cells}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
+    for demos in {cell.config.demos for cell in cells}:
+        if demos is not None:
+            recognise(demos)
+
+
+def _here(cells: Sequence[Cell], jobs: int) -> Iterator[Outcome]:
+    """Run the cells on this machine, so many at a time; their outcomes as they come."""
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs)
+    yield from pool(delayed(run_cell)(cell, Path.cwd(), sys.argv[1:]) for cell in cells)
+
+
+def _on_cluster(cells: Sequence[Cell], scheduler: str) -> Iterator[Outcome]:
+    """Run the cells on a Dask cluster; their outcomes as they come.
+
+    A worker that dies gives its runs to the others; a run with which several died has failed. Not by joblib's backend
+    of Dask, which would wait for such a run for ever.
+
+    Raises:
+        InputError: dask.distributed is not installed, no scheduler answers, or it has no workers.
+    """
+    try:
+        from dask.distributed import Client, KilledWorker, as_completed
+    except ImportError as error:
+        raise InputError("--scheduler needs dask.distributed: pip install 'dyna-ail[cluster]'.") from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it finds out is told as outcomes
+    try:
+        client = Client(scheduler, timeout=PATIENCE)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"no Dask scheduler answers at {scheduler}: {one_line(error)}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise InputError(f"the Dask scheduler at {scheduler} has no workers: start some for it first.") from error
+        names = {client.submit(run_cell, cell, Path.cwd(), sys.argv[1:], pure=False): cell.name for cell in cells}
+        for future in as_completed(names):
+            match future.status:
+                case "finished":
+                    yield future.result()
+                case "error":
+                    raised = future.exception()
+                    killed = isinstance(raised, KilledWorker)
+                    why = "the workers that it was given to died; see their logs." if killed else one_line(raised)
+                    yield Outcome(names[future], "failed", why)
+                case _:
+                    yield Outcome(names[future], "failed", "the scheduler is gone.")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise Stopped(signum)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 _stopping = threading.Event()
@@ -186,30 +285,6 @@ def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
     lines = said.strip().splitlines()
     killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Outcome(cell.name, "failed", lines[-1] if lines and code > 0 else killed)
-
-
-def _finished(cell: Cell) -> bool:
-    return cell.folder.exists() and record.is_finished(cell.folder, cell.config)
-
-
-@contextmanager
-def _pool(jobs: int, scheduler: str | None) -> Iterator[Callable[[Iterable[Any]], Iterator[Outcome]]]:
-    """What runs delayed calls and gives their results as they come."""
-    from joblib import Parallel, parallel_config
-
-    if scheduler is None:
-        yield Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs)
-        return
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise InputError("--scheduler needs dask.distributed: pip install 'dyna-ail[cluster]'.") from error
-    try:
-        client = Client(scheduler, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler}: {one_line(error)}") from error
-    with client, parallel_config(backend="dask", client=client):
-        yield Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
 
 
 def _text(value: Any) -> str:

@@ -155,6 +155,16 @@ def test_published_presets_have_nothing_that_was_added_since(preset):
         assert ours.planner.cloning > 0 and ours.planner.tail
 
 
+def test_ablations_of_the_phases_differ_in_the_phase_alone():
+    whole = to_dict(make_config("dyna-ail"))
+    for preset, left_out in (("model-free", "planner"), ("model-based", "model_free")):
+        assert to_dict(make_config(preset)) == {
+            **whole,
+            "preset": preset,
+            left_out: {**whole[left_out], "method": "none"},
+        }
+
+
 def test_presets_are_the_cells_of_the_grid():
     cells = {name: (c.model_free.method, c.planner.method) for name in PRESETS for c in [make_config(name)]}
     assert cells["dyna-ail"] == ("trpo", "mgail")
@@ -162,6 +172,7 @@ def test_presets_are_the_cells_of_the_grid():
     assert cells["dyna-trpo"] == ("trpo", "trpo")
     assert cells["mgail"] == ("mgail", "none") and make_config("mgail").uses_model
     assert cells["gail"] == ("trpo", "none")
+    assert cells["model-free"] == ("trpo", "none")
     assert cells["model-based"] == ("none", "mgail")
     assert cells["bc"] == ("none", "none")
     cloning = make_config("bc")

@@ -34,14 +34,15 @@ def study(folder: Path) -> list[Path]:
         for seed in range(3):
             level = 95 if (horizon, seed) != (5, 2) else 60
             returns = [10.0] * (first + seed) + [level] * (10 - first - seed)
-            runs.append(make_run(folder / f"{horizon}-{seed}", returns, seed=seed, **{"planner.horizon": horizon}))
+            values = {"interactions": 18_000, "planner.horizon": horizon}
+            runs.append(make_run(folder / f"{horizon}-{seed}", returns, seed=seed, **values))
     return runs
 
 
 def test_held_interactions_against_a_setting(tmp_path: Path):
     out = tmp_path / "held.png"
     # Touching it is not holding it.
-    touches = make_run(tmp_path / "5-3", [10.0, 95.0, *[10.0] * 8], seed=3, **{"planner.horizon": 5})
+    touches = make_run(tmp_path / "5-3", [10.0, 95.0, *[10.0] * 8], seed=3, interactions=18_000)
     found = drawn(held_interactions([*study(tmp_path), touches], out), out)
     medians = [(row["planner.horizon"], float(row["median"])) for row in found if row["median"]]
     assert medians == [("5", np.inf), ("10", 6000)]
@@ -55,6 +56,16 @@ def test_held_interactions_against_a_setting(tmp_path: Path):
         ("5", "3", ""),
     ]
     assert {row["setting"] for row in found} == {"dyna-ail"}  # the horizon itself tells no settings apart
+
+
+def test_a_run_that_may_still_hold_it_is_not_drawn_as_one_that_does_not(tmp_path: Path):
+    runs = [
+        make_run(tmp_path / "holds", [10.0, *[95.0] * 3], interactions=18_000),
+        make_run(tmp_path / "part", [10.0, 80.0], seed=1, interactions=18_000),
+    ]
+    with pytest.raises(InputError, match="part is not finished, at 2,000 of 18,000 interactions"):
+        held_interactions(runs, tmp_path / "held.png")
+    held_interactions(runs[:1], tmp_path / "held.png")
 
 
 def test_held_interactions_only_against_numbers(tmp_path: Path):
@@ -108,11 +119,11 @@ def test_the_page_of_diagnostics(tmp_path: Path):
     accuracy = {"discriminator/accuracy_policy": [0.5, 0.9], "discriminator/accuracy_expert": [0.6, 0.8]}
     runs = [
         with_diagnostics(
-            tmp_path / str(seed),
-            {"interactions": [500, 1000], "seconds": [1, 2], **accuracy, **errors, "planner/grad_norm": [seed, 3.0]},
+            tmp_path / str(norm),
+            {"interactions": [500, 1000], "seconds": [1, 2], **accuracy, **errors, "planner/grad_norm": [norm, 3.0]},
             seed=seed,
         )
-        for seed in (1, 2, 4)
+        for seed, norm in enumerate((1, "nan", 2, 4))  # a run that has no number there hides no other
     ]
     out = tmp_path / "page.png"
     found = drawn(diagnostics_page(runs, out), out)
@@ -161,7 +172,7 @@ def test_a_run_s_tables_are_never_overwritten(tmp_path: Path, capsys: pytest.Cap
 
 def test_one_figure_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = make_run(tmp_path / "run", [0.0, 95.0])
-    assert main(["plot", str(run), "--score", "5000", "--share"]) == 2
+    assert main(["plot", str(run), "--score", "0", "--share"]) == 2
     assert "one figure at a time: give one of --score, --share" in capsys.readouterr().err
     assert main(["plot", str(run), "--score", "2000"]) == 0
     assert capsys.readouterr().out.split() == [str(run / f"score_figure.{kind}") for kind in ("png", "pdf", "csv")]

@@ -13,15 +13,17 @@ from runs import make_run
 
 from dyna_ail.config import make_config
 from dyna_ail.errors import InputError
-from dyna_ail.groups import settings
+from dyna_ail.groups import by_setting, settings
 from dyna_ail.plots import learning_curves
 from dyna_ail.plots.curves import _panel
+from dyna_ail.plots.style import styles
 from dyna_ail.record import read
 
 
 def panel(*folders: Path) -> Axes:
     axes = Figure().subplots()
-    _panel(axes, [read(folder) for folder in folders])
+    groups = by_setting([read(folder) for folder in folders])
+    _panel(axes, groups, styles([groups]))
     return axes
 
 
@@ -47,6 +49,24 @@ def test_ablations_are_named_by_what_each_leaves_out():
         "dyna-ail, planner.cloning=0.0",
         "dyna-ail, model_free.method=none",
     ]
+
+
+def test_a_setting_looks_the_same_in_all_panels(tmp_path: Path):
+    hopper = by_setting([read(make_run(tmp_path / name, [0, 50], preset=name)) for name in ("mgail", "gail")])
+    cheetah = by_setting([read(make_run(tmp_path / "other", [0, 50], preset="gail", task="HalfCheetah-v5"))])
+    looks = styles([hopper, cheetah])
+    drawn = []
+    for groups in (hopper, cheetah):
+        axes = Figure().subplots()
+        _panel(axes, groups, looks)
+        drawn.append({str(line.get_label()).split()[0]: (line.get_color(), line.get_marker()) for line in axes.lines})
+    assert drawn[0]["gail"] == drawn[1]["gail"] != drawn[0]["mgail"]
+
+
+def test_a_run_that_has_just_begun_is_no_level_line(tmp_path: Path):
+    axes = panel(make_run(tmp_path / "begun", [10.0]), make_run(tmp_path / "bc", [50.0], preset="bc"))
+    extents = {str(line.get_label()).split()[0]: list(line.get_xdata()) for line in axes.lines}
+    assert extents["dyna-ail"] == [0] and extents["bc"] == [0, 1]
 
 
 def test_single_run_is_drawn_as_it_is(tmp_path: Path):

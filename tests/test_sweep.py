@@ -108,6 +108,25 @@ def test_a_combination_that_cannot_work_is_refused_before_any_run(tmp_path: Path
         grid(read_variations(["steps_per_iteration=1,500"]), 1, tmp_path)
 
 
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="2 runs would be written to"):
+        grid(read_variations(["demos=a/b.npz,a-b.npz"]), 1, tmp_path)
+
+
+def test_what_would_fail_in_every_run_is_told_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(options("demos=nowhere.npz", out=tmp_path / "sweep")) == 2
+    assert "no file, folder or Minari dataset 'nowhere.npz'" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(options(out=tmp_path / "file")) == 2
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_no_run(tmp_path: Path):
+    (tmp_path / "CartPole-v1" / "dyna-ail" / "0").mkdir(parents=True)  # killed before its first line
+    assert main(options(out=tmp_path)) == 0
+    assert list(tmp_path.rglob("policy.zip"))
+
+
 def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch):
     command = options("planner.horizon=2,3", out=tmp_path / "sweep")
     monkeypatch.setattr("sys.argv", ["dyna-ail", *command])
@@ -127,13 +146,15 @@ def test_ablate_compares_the_phases_at_equal_interactions(tmp_path: Path, capfd:
     out = tmp_path / "phases"
     command = ["ablate", *options(out=out)[1:]]
     assert main([*command, "--vary", "preset=bc"]) == 2
-    assert "ablate compares the presets dyna-ail, gail and model-based" in capfd.readouterr().err and not out.exists()
+    assert (
+        "ablate compares the presets dyna-ail, model-free, model-based" in capfd.readouterr().err and not out.exists()
+    )
     assert main(command) == 0
     assert capfd.readouterr().out.endswith((out / "ablation.md").read_text())
     assert all((out / f"ablation.{kind}").stat().st_size > 1000 for kind in ("png", "pdf"))
     with (out / "ablation.csv").open(newline="") as file:
         ends = {row["setting"]: float(row["interactions"]) for row in csv.DictReader(file)}
-    assert ends == {"dyna-ail": 600, "gail": 600, "model-based": 600}
+    assert ends == {"dyna-ail": 600, "model-free": 600, "model-based": 600}
     assert all(f"| {preset} |" in (out / "ablation.md").read_text() for preset in ends)
 
 
@@ -194,9 +215,11 @@ def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd:
     assert json.loads(versions.read_text())["resumed"][0]["interactions"] >= 300
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_waits_until_the_runs_have_saved_themselves(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int
+@pytest.mark.parametrize(
+    ("jobs", "signum", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_a_signal_waits_until_the_runs_have_saved_themselves(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int, signum: int, code: int
 ):
     command = options("interactions=3000", out=tmp_path / "sweep", jobs=jobs)
     sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *command])
@@ -204,8 +227,8 @@ def test_ctrl_c_waits_until_the_runs_have_saved_themselves(
         assert sweep.poll() is None
         time.sleep(0.05)
     assert not list(tmp_path.rglob("checkpoint.pt"))
-    sweep.send_signal(signal.SIGINT)
-    assert sweep.wait(60) == 130
+    sweep.send_signal(signum)
+    assert sweep.wait(60) == code
     assert capfd.readouterr().err.count("save themselves") == 1
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == 1
     assert main(command) == 0

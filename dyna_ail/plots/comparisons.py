@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dyna_ail.config import to_dict
+from dyna_ail.config import nearest, to_dict
 from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task, flatten
-from dyna_ail.plots.style import Row, check_out, legend, panels, style, tidy, title, write
+from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, write
 from dyna_ail.record import DIAGNOSTICS, Record
 from dyna_ail.statistics import bootstrap_interval, interactions_to, interquartile_mean
 
@@ -35,24 +35,31 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
         The files written.
 
     Raises:
-        InputError: a folder without a readable run or without a score, an unknown setting or one that is no number, an
-            ``out`` that cannot be written.
+        InputError: a folder without a readable run, without a score or of a run that neither holds 90% nor is finished,
+            an unknown setting or one that is no number, an ``out`` that cannot be written.
     """
     check_out(out)
     tasks = by_task(runs)
     figure, axes = panels(len(tasks))
     rows: list[Row] = []
-    for panel, records in zip(axes, tasks.values(), strict=True):
+    settings = [by_setting(records, apart_from=key) for records in tasks.values()]
+    looks = styles(settings)
+    for panel, records, groups in zip(axes, tasks.values(), settings, strict=True):
         budget = max(record.progress["interactions"][-1] for record in records)
         never = 1.1 * max(1, budget)
         values = sorted({_number(record, key) for record in records})
-        groups = by_setting(records, apart_from=key)
         for index, (label, group) in enumerate(groups.items()):
             held: dict[float, list[float]] = {_number(record, key): [] for record in group}
             for record in group:
                 if not np.isfinite(record.progress["score"]).any():
                     raise InputError(f"{record.path} has no score: the return of its expert or of chance is unknown.")
                 reached = interactions_to(record.progress, THRESHOLD, HOLD)
+                end = record.progress["interactions"][-1]
+                if reached is None and end < record.config.interactions:
+                    raise InputError(
+                        f"{record.path} is not finished, at {end:,.0f} of {record.config.interactions:,} interactions, "
+                        f"and does not hold {THRESHOLD:.0%} yet: let it finish, or leave it out."
+                    )
                 held[_number(record, key)].append(np.inf if reached is None else reached)
                 rows.append({"task": record.config.task, "setting": label, key: _number(record, key)})
                 rows[-1] |= {"seed": record.config.seed, "held_from": reached}
@@ -63,7 +70,7 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                 {"task": group[0].config.task, "setting": label, key: value, "median": median}
                 for value, median in zip(x, medians, strict=True)
             ]
-            look = style(index)
+            look = looks[label]
             panel.plot(list(x.values()), np.minimum(medians, never), label=f"{label}, median", **look)
             for value, place in x.items():
                 drawn = np.minimum(held[value], never)
@@ -129,7 +136,7 @@ def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         InputError: a folder without a readable run or without phases' times, an ``out`` that cannot be written.
     """
-    return _dots(runs, out, _share, "planning's share of the wall time", "share")
+    return _dots(runs, out, _share, "share of the wall time: planning and forward model", "share")
 
 
 def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str) -> list[Path]:
@@ -138,8 +145,9 @@ def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str
     tasks = by_task(runs)
     figure, axes = panels(len(tasks))
     rows: list[Row] = []
-    for panel, records in zip(axes, tasks.values(), strict=True):
-        groups = by_setting(records)
+    settings = [by_setting(records) for records in tasks.values()]
+    looks = styles(settings)
+    for panel, records, groups in zip(axes, tasks.values(), settings, strict=True):
         for index, (setting, group) in enumerate(groups.items()):
             values = np.array([measure(record) for record in group])
             rows += [
@@ -148,7 +156,7 @@ def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str
             ]
             if not np.isfinite(values).all():
                 raise InputError(f"a run of {setting} on {group[0].config.task} has no {column}.")
-            look, mean = style(index), interquartile_mean(values)
+            look, mean = looks[setting], interquartile_mean(values)
             panel.scatter(values, np.full(len(values), index), color=look["color"], alpha=0.4, s=18)
             error = None
             if len(values) > 1:
@@ -183,11 +191,16 @@ def columns(record: Record, names: Sequence[str]) -> dict[str, np.ndarray]:
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     except KeyError as error:
-        raise InputError(f"{path} lacks the column {error.args[0]}.") from error
+        told = f"{path} lacks the column {error.args[0]}: the run had no iteration that measured it; leave it out."
+        raise InputError(told) from error
 
 
 def _number(record: Record, key: str) -> float:
-    value = flatten(to_dict(record.config)).get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{key} is no setting with a number; {record.path} has {value!r}.")
-    return value
+    numbers = {
+        name: value
+        for name, value in flatten(to_dict(record.config)).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    if key not in numbers:
+        raise InputError(f"{key} is no setting with a number: {nearest(key, numbers)}")
+    return numbers[key]

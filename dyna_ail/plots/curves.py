@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dyna_ail.groups import by_setting, by_task
-from dyna_ail.plots.style import Row, check_out, legend, panels, style, tidy, title, write
+from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, write
 from dyna_ail.record import Record
 from dyna_ail.statistics import align, bootstrap_interval, interquartile_mean
 
@@ -36,18 +36,20 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     check_out(out)
     tasks = by_task(runs)
     figure, axes = panels(len(tasks))
-    rows = [row for panel, same_task in zip(axes, tasks.values(), strict=True) for row in _panel(panel, same_task)]
+    settings = [by_setting(records) for records in tasks.values()]
+    looks = styles(settings)
+    rows = [row for panel, groups in zip(axes, settings, strict=True) for row in _panel(panel, groups, looks)]
     single = sum(len(records) for records in tasks.values()) == 1  # its own folder holds the numbers
     return write(figure, out, None if single else rows)
 
 
-def _panel(axes: Axes, records: Sequence[Record]) -> list[Row]:
-    """Draw the runs of one task; returns what is drawn."""
-    groups = by_setting(records)
+def _panel(axes: Axes, groups: dict[str, list[Record]], looks: dict[str, dict[str, Any]]) -> list[Row]:
+    """Draw the runs of one task by setting; returns what is drawn."""
+    records = [record for group in groups.values() for record in group]
     end = max(record.progress["interactions"][-1] for record in records)
     rows = []
-    for index, (label, group) in enumerate(groups.items()):
-        rows += _setting(axes, label, group, style(index), end)
+    for label, group in groups.items():
+        rows += _setting(axes, label, group, looks[label], end)
     for name, linestyle in (("expert", (0, (6, 2))), ("random", (0, (1, 2)))):
         for value in sorted({v for v in (getattr(record, name) for record in records) if v is not None}):
             axes.axhline(value, color="0.35", linestyle=linestyle, linewidth=1, zorder=1)
@@ -66,7 +68,7 @@ def _panel(axes: Axes, records: Sequence[Record]) -> list[Row]:
 def _setting(axes: Axes, label: str, group: Sequence[Record], look: dict[str, Any], end: float) -> list[Row]:
     """Draw the runs of one setting; one without interactions (bc) as a level line up to ``end``."""
     curves = [(run.progress["interactions"], run.progress["return_mean"]) for run in group]
-    level = all(len(x) == 1 for x, _ in curves)
+    level = all(run.config.interactions == 0 for run in group)
     if level:
         curves = [(np.array([x[0], max(end, x[0] + 1)]), np.repeat(y, 2)) for x, y in curves]
     grid, values = align(curves)

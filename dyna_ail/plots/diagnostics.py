@@ -110,10 +110,10 @@ def _table(record: Record) -> dict[str, np.ndarray]:
 
 
 def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The median over runs at the interactions that all of them have."""
+    """The median at the interactions that all runs have, over those that have a number there."""
     shared = sorted(set.intersection(*(set(x) for x, _ in curves)))
     values = [[y[np.searchsorted(x, at)] for at in shared] for x, y in curves]
-    return np.array(shared), np.median(values, axis=0)
+    return np.array(shared), np.ma.median(np.ma.masked_invalid(values), axis=0).filled(np.nan)
 
 
 def _natural(column: str) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,12 @@ def style(index: int) -> dict[str, Any]:
         "linestyle": DASHES[index % len(DASHES)],
         "marker": MARKERS[index % len(MARKERS)],
     }
+
+
+def styles(panels: Iterable[Iterable[str]]) -> dict[str, dict[str, Any]]:
+    """The look of every setting named in the panels of a figure, the same in all of them."""
+    labels = dict.fromkeys(label for panel in panels for label in panel)
+    return {label: style(index) for index, label in enumerate(labels)}
 
 
 def check_out(out: Path) -> None:
@@ -81,12 +87,15 @@ def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
     Raises:
         InputError: they cannot be written.
     """
+    from matplotlib import rc_context
+
     figures = [out] if rows is None else [out.with_suffix(".png"), out.with_suffix(".pdf")]
     numbers = [] if rows is None else [out.with_suffix(".csv")]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for file in figures:
-            figure.savefig(file, dpi=150)
+            with rc_context({"pdf.fonttype": 42}):  # TrueType: journals refuse matplotlib's own Type 3
+                figure.savefig(file, dpi=150)
         for file in numbers:
             with file.open("w", newline="") as raw:
                 writer = csv.DictWriter(raw, list(dict.fromkeys(name for row in rows or () for name in row)))

@@ -21,6 +21,6 @@ for task in CartPole-v1 Hopper-v5 HalfCheetah-v5; do
   many 4-thinned 4 20 "$task" "$thinned" --vary "preset=$presets"
   many 4-thinned 4 20 "$task" 0 --vary preset=bc
 done
-many 50-full 50 1 Hopper-v5 30000 --vary preset=dyna-mgail --vary planner.horizon=5,50 # Fig. 5
+many 50-full 50 1 Hopper-v5 20000 --vary preset=dyna-mgail --vary planner.horizon=5,50 # Fig. 5
 many 50-full 50 1 HalfCheetah-v5 20000 --vary preset=dyna-mgail --vary planner.horizon=5,50
 bash "$(dirname "$0")/figures.sh" "$out"
