@@ -136,7 +136,7 @@ def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         InputError: a folder without a readable run or without phases' times, an ``out`` that cannot be written.
     """
-    return _dots(runs, out, _share, "share of the wall time: planning and forward model", "share")
+    return _dots(runs, out, _share, "planning's and f's share of the time", "share")
 
 
 def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str) -> list[Path]:

@@ -74,8 +74,9 @@ def tidy(axes: Axes) -> None:
 
 
 def legend(axes: Axes) -> None:
-    """Below the panel."""
-    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    """Below the panel, in one column where a label is too long for two."""
+    columns = 2 if max(len(label) for label in axes.get_legend_handles_labels()[1]) <= 36 else 1
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
 
 
 def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
