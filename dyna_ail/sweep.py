@@ -159,14 +159,14 @@ def _check(cells: Sequence[Cell]) -> None:
     """
     from dyna_ail.formats import recognise
 
+    for demos in {cell.config.demos for cell in cells}:
+        if demos is not None:
+            recognise(demos)
     for folder in {cell.folder.parent for cell in cells}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
-    for demos in {cell.config.demos for cell in cells}:
-        if demos is not None:
-            recognise(demos)
 
 
 def _here(cells: Sequence[Cell], jobs: int) -> Iterator[Outcome]:

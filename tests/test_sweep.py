@@ -116,6 +116,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path):
 def test_what_would_fail_in_every_run_is_told_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(options("demos=nowhere.npz", out=tmp_path / "sweep")) == 2
     assert "no file, folder or Minari dataset 'nowhere.npz'" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
     (tmp_path / "file").touch()
     assert main(options(out=tmp_path / "file")) == 2
     assert "choose another --out" in capsys.readouterr().err
