@@ -19,7 +19,7 @@ from dyna_ail.errors import EnvironmentFailure, Stopped
 from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
 from dyna_ail.health import Health
 from dyna_ail.rows import Rows
-from dyna_ail.statistics import interactions_to
+from dyna_ail.statistics import HOLD, interactions_to
 
 if TYPE_CHECKING:
     from dyna_ail.algorithm import DynaAIL
@@ -203,7 +203,7 @@ def summary(folder: Path, how: str) -> str:
     progress = record.read_progress(folder / record.PROGRESS)
     parts = [f"return {progress['return_mean'][-1]:,.1f}"]
     if np.isfinite(progress["score"][-1]):
-        first, held = interactions_to(progress), interactions_to(progress, hold=3)
+        first, held = interactions_to(progress), interactions_to(progress, hold=HOLD)
         parts[0] += f" ({progress['score'][-1]:.0%} of the expert)"
         parts.append(
             "90% never reached"

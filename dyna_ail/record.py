@@ -246,7 +246,7 @@ def read_config(path: Path) -> Config:
     """
     if not path.is_dir():
         raise InputError(f"{path} is not a folder; give the folder of a run, such as results/runs/NAME.")
-    if not (path / CONFIG).exists():
+    if not is_begun(path):
         raise InputError(f"{path} is not the folder of a run: it has no {CONFIG}.")
     try:
         return from_dict(_read_json(path / CONFIG))

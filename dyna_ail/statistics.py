@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+HOLD = 3
+"""Evaluations in a row that make a score held."""
+
 
 def interactions_to(progress: Mapping[str, np.ndarray], threshold: float = 0.9, hold: int = 1) -> int | None:
     """Interactions at the first of ``hold`` evaluations in a row whose score is at least ``threshold``.
@@ -17,7 +20,7 @@ def interactions_to(progress: Mapping[str, np.ndarray], threshold: float = 0.9, 
     Args:
         progress: at least the columns ``interactions`` and ``score``, each [evaluations].
         threshold: score to reach, as a fraction of the expert's.
-        hold: evaluations in a row; 1 for touching it, 3 for holding it.
+        hold: evaluations in a row; 1 for touching it, ``HOLD`` for holding it.
 
     Returns:
         The interactions, or None if it never happens.

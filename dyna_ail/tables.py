@@ -11,10 +11,7 @@ from dyna_ail.config import nearest
 from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task
 from dyna_ail.record import Record
-from dyna_ail.statistics import interactions_to, interquartile_mean, ratio_of_medians
-
-HOLD = 3
-"""Evaluations in a row that make a score held."""
+from dyna_ail.statistics import HOLD, interactions_to, interquartile_mean, ratio_of_medians
 
 
 def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = None) -> str:

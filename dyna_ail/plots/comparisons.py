@@ -14,9 +14,9 @@ from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task, flatten
 from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, write
 from dyna_ail.record import DIAGNOSTICS, Record
-from dyna_ail.statistics import bootstrap_interval, interactions_to, interquartile_mean
+from dyna_ail.statistics import HOLD, bootstrap_interval, interactions_to, interquartile_mean
 
-THRESHOLD, HOLD = 0.9, 3
+THRESHOLD = 0.9
 """A run holds the expert's level from the first of three evaluations in a row at 90% or above."""
 
 
