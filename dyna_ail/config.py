@@ -26,6 +26,9 @@ class PolicyConfig:
     """Non-linearity of the hidden layers."""
     initial_std: float = 0.2
     """Initial standard deviation of the Gaussian, as a fraction of half the action range (Box only)."""
+    least_std: float = 0.2
+    """Least standard deviation after planning, in the same unit (Box only). Not in the papers: each step of planning
+    makes it smaller, since D prefers the expert's noiseless actions, and without noise B tells D and f ever less."""
     temperature: float = 1.0
     """Temperature tau of the straight-through Gumbel-softmax, MGAIL Section 3.2.2 (Discrete only)."""
     averaging: float = 0.2
@@ -239,8 +242,9 @@ class Config:
         return self.planner.method != "none" or self.model_free.method == "mgail"
 
 
-# The algorithms as published, without what was added since: no tail, no cloning, T_p = 10.
+# The algorithms as published, without what was added since: no tail, no cloning, noise as it comes, T_p = 10.
 PUBLISHED: dict[str, Any] = {
+    "policy.least_std": 0.0,
     "steps_per_iteration": 500,
     "planner.horizon": 10,
     "planner.tail": False,
@@ -413,6 +417,7 @@ def check_budget(config: Config, interactions: int) -> None:
 
 
 MAY_BE_ZERO = {
+    "least_std",
     "interactions",
     "seed",
     "updates",

@@ -111,6 +111,12 @@ class ImitationPolicy(ActorCriticPolicy):
             return straight_through(head, noise, self.temperature)
         return self._bounded(head) + self.log_std.exp() * noise
 
+    @torch.no_grad()
+    def keep_noise(self, least: float) -> None:
+        """Raise the Gaussian's standard deviation to ``least`` times half the action range where it is below (Box)."""
+        if not self.discrete:
+            self.log_std.clamp_(min=torch.log(least * self.action_half))
+
     def received(self, drawn: Tensor) -> Tensor:
         """A drawn action as the environment receives it: clipped to the action space (Box). Shape of ``drawn``."""
         if self.discrete:
