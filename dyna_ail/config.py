@@ -45,6 +45,9 @@ class DiscriminatorConfig:
     """Gradient steps per iteration (the paper's m)."""
     batch_size: int = 128
     """Policy pairs per step; as many expert pairs are added."""
+    recent: int = 5000
+    """Half of the policy pairs are drawn from so many newest transitions of B, the others from all of it (0: all are).
+    Not in the papers: ever less of B is the policy as it is, and D soon takes its pairs for the expert's."""
     learning_rate: float = 3e-4
     """Adam's learning rate at the start of the run."""
     final_learning_rate: float = 3e-4
@@ -242,8 +245,10 @@ class Config:
         return self.planner.method != "none" or self.model_free.method == "mgail"
 
 
-# The algorithms as published, without what was added since: no tail, no cloning, noise as it comes, T_p = 10.
+# The algorithms as published, without what was added since: no tail, no cloning, noise as it comes, all of B alike for
+# D, T_p = 10.
 PUBLISHED: dict[str, Any] = {
+    "discriminator.recent": 0,
     "policy.least_std": 0.0,
     "steps_per_iteration": 500,
     "planner.horizon": 10,
@@ -417,6 +422,7 @@ def check_budget(config: Config, interactions: int) -> None:
 
 
 MAY_BE_ZERO = {
+    "recent",
     "least_std",
     "interactions",
     "seed",

@@ -109,7 +109,7 @@ class Discriminator(nn.Module):
         metrics: dict[str, float] = {}
         self.train()
         for _ in range(c.updates):
-            batch = replay.sample(c.batch_size, generator)
+            batch = replay.sample(c.batch_size, generator, c.recent)
             drawn = torch.randint(len(expert_obs), (c.batch_size,), generator=generator)
             policy, expert = self.inputs(batch.obs, batch.action), self.inputs(expert_obs[drawn], expert_action[drawn])
             loss, metrics = self.loss(policy, expert, generator)

@@ -83,9 +83,14 @@ class ReplayBuffer:
         for f in fields(Transitions):
             getattr(self.data, f.name).copy_(state[f.name])
 
-    def sample(self, size: int, generator: torch.Generator) -> Transitions:
-        """``size`` transitions drawn uniformly with replacement."""
-        return self._ring[torch.randint(len(self), (size,), generator=generator)]
+    def sample(self, size: int, generator: torch.Generator, recent: int = 0) -> Transitions:
+        """``size`` transitions drawn uniformly with replacement; if ``recent``, half of them from so many newest."""
+        index = torch.randint(len(self), (size,), generator=generator)
+        if recent:
+            newest = min(recent, len(self))
+            drawn = torch.randint(newest, (size // 2,), generator=generator)
+            index[: size // 2] = (self.added - newest + drawn) % self.capacity
+        return self._ring[index]
 
     def sample_sequences(self, size: int, length: int, generator: torch.Generator) -> tuple[Transitions, Tensor]:
         """Runs of consecutive transitions ``[length, size]`` and a mask ``[length, size]``.

@@ -66,6 +66,18 @@ def test_draws_are_uniform():
     assert len(counts) == 4 and (counts - 2000).abs().max() < 4 * sigma
 
 
+def test_half_of_a_draw_is_from_the_newest():
+    replay = ReplayBuffer(8, 1, 1)
+    replay.add(_numbered(0, 1))
+    assert set(_numbers(replay.sample(200, torch.Generator().manual_seed(3), recent=3))) == {0, 1}
+    replay.add(_numbered(*range(2, 10)))  # the ring holds 8 9 | 2 ... 7: the newest three lie on both sides of its seam
+    batch = replay.sample(16000, torch.Generator().manual_seed(4), recent=3)
+    counts = torch.bincount(batch.obs.flatten().long(), minlength=10)
+    old, new = 16000 / 2 / 8, 16000 / 2 / 8 + 16000 / 2 / 3
+    expected = torch.tensor([0, 0, *[old] * 5, *[new] * 3])
+    assert ((counts - expected).abs() <= 5 * expected.sqrt()).all()
+
+
 def test_runs_stop_at_ends_of_episodes_and_of_the_record():
     replay = ReplayBuffer(100, 1, 1)
     replay.add(_numbered(*range(8), terminated=(2,), truncated=(4,)))
