@@ -223,8 +223,11 @@ def _read(path: Path) -> dict[str, Any]:
             check_tensors(file)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch does not look at the checksums
+            marked = [info.filename for info in archive.infolist() if info.external_attr]
         if damaged is not None:
             raise InputError(f"bad checksum of {damaged}.")
+        if marked:  # torch sets none, and reads nothing from a member that is marked as a folder
+            raise InputError(f"unexpected attributes of {marked[0]}.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about files of other kinds
             state = torch.load(path, map_location="cpu", weights_only=True)

@@ -251,6 +251,21 @@ def test_a_flipped_bit_in_any_member_is_seen(run: Path):
         assert info.filename in str(found)
 
 
+def test_a_member_that_became_a_folder_is_seen(run: Path):
+    """Python's zipfile goes by the name, torch by the attributes: it reads nothing and tells nobody."""
+    path = run / CHECKPOINT
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        names, at = [info.filename for info in archive.infolist()], archive.start_dir
+    for name in names:
+        data = bytearray(whole)
+        data[at + 38] ^= 0x10  # the folder's bit in the external attributes
+        path.write_bytes(data)
+        _, found = next(checkpoint.saved(run))
+        assert isinstance(found, InputError) and name in str(found)
+        at += 46 + sum(int.from_bytes(whole[at + i : at + i + 2], "little") for i in (28, 30, 32))
+
+
 def test_a_flipped_byte_anywhere_is_seen_or_does_no_harm(run: Path):
     path, draw = run / CHECKPOINT, random.Random(0)
     whole, expected = path.read_bytes(), frozen(load(path))
