@@ -6,10 +6,12 @@ The learner never sees the environment's reward; the evaluations here see nothin
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,15 +236,24 @@ def load_policy(folder: Path) -> ActorCriticPolicy:
 
 @contextmanager
 def _stop_on_signal(journal: Journal) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the run with a checkpoint, before the next step, and the second at once."""
+    """Let the first Ctrl-C or SIGTERM end the run with a checkpoint, before the next step, and the second at once.
+
+    What comes within a second of the first is the same wish: a batch system signals a sweep and its runs together, and
+    the sweep passes it on to them.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    first = -math.inf
+
     def handle(signum: int, frame: object) -> None:
+        nonlocal first
+        if time.monotonic() - first < 1:
+            return
         if journal.stopping is not None or journal.evaluated_at < 0:  # before, there is nothing to save
             raise Stopped(signum)
-        journal.stopping = signum
+        journal.stopping, first = signum, time.monotonic()
         # Not print: the signal may have come in the middle of one.
         os.write(2, b"\nstopping after the step or the updates in progress; once more to stop at once\n")
 

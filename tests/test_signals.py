@@ -118,7 +118,7 @@ def test_the_second_stops_at_once(demos: Path, tmp_path: Path):
         assert process.stderr is not None
         assert process.stderr.readline() + process.stderr.readline() == STOPPING
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+            process.wait(timeout=1.5)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (143, "")

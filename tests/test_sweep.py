@@ -217,17 +217,26 @@ def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "signum", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+    ("jobs", "signum", "code", "everyone"),
+    [
+        (1, signal.SIGINT, 130, False),
+        (2, signal.SIGINT, 130, False),
+        (2, signal.SIGTERM, 143, False),
+        (2, signal.SIGTERM, 143, True),
+    ],
 )
 def test_a_signal_waits_until_the_runs_have_saved_themselves(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int, signum: int, code: int
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int, signum: int, code: int, everyone: bool
 ):
+    """Also one that reaches the runs too, as a batch system's does."""
     command = options("interactions=3000", out=tmp_path / "sweep", jobs=jobs)
     sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *command])
     while not any(file.stat().st_size for file in tmp_path.rglob("diagnostics.csv")):
         assert sweep.poll() is None
         time.sleep(0.05)
     assert not list(tmp_path.rglob("checkpoint.pt"))
+    if everyone:
+        subprocess.run(["pkill", f"-{signum}", "-f", "dyna_ail.cell", "-P", str(sweep.pid)], check=True)
     sweep.send_signal(signum)
     assert sweep.wait(60) == code
     assert capfd.readouterr().err.count("save themselves") == 1
