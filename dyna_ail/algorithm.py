@@ -57,10 +57,10 @@ class DynaAIL:
         spaces = env.observation_space, env.action_space
         self.agent, self.average = (make_agent(*spaces, config, scaling) for _ in range(2))
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
-        guarded = Guard(env, config.safety.step_timeout)
-        self.rollout = RealRollout(guarded, acting, config.seed, self.generator)
         self.replay = ReplayBuffer(config.replay_capacity, self.expert_obs.shape[1], self.expert_action.shape[1])
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
+        guarded, judge = Guard(env, config.safety.step_timeout), self.discriminator
+        self.rollout = RealRollout(guarded, acting, judge, config.lost_after, config.seed, self.generator)
         self.forward_model = ForwardModel(scaling, config.forward_model)
         learned = self.agent, self.discriminator, self.forward_model
         self.model_free = MODEL_FREE[config.model_free.method](*learned, config)
@@ -133,6 +133,7 @@ class DynaAIL:
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1
             self._record(
+                rollout={"lost": self.rollout.lost},
                 discriminator=discriminator,
                 model_free=model_free,
                 model={**model, **held_out},

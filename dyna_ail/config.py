@@ -220,6 +220,9 @@ class Config:
     D, of either sign."""
     steps_per_iteration: int = 250
     """Real interactions per iteration of Algorithm 1 (line 3)."""
+    lost_after: int = 50
+    """A training episode is cut off, as by a time limit, once the mean of D over so many of its newest pairs is above
+    0.95 (0: never). Not in the papers: standing still or on its back, the policy would learn nothing from the rest."""
     replay_capacity: int = 1_000_000
     """Most transitions kept in B; the oldest are overwritten."""
     seen: int | None = None
@@ -246,8 +249,9 @@ class Config:
 
 
 # The algorithms as published, without what was added since: no tail, no cloning, noise as it comes, all of B alike for
-# D, T_p = 10.
+# D, no episode cut off, T_p = 10.
 PUBLISHED: dict[str, Any] = {
+    "lost_after": 0,
     "discriminator.recent": 0,
     "policy.least_std": 0.0,
     "steps_per_iteration": 500,
@@ -422,6 +426,7 @@ def check_budget(config: Config, interactions: int) -> None:
 
 
 MAY_BE_ZERO = {
+    "lost_after",
     "recent",
     "least_std",
     "interactions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,19 +33,45 @@ class Segment:
     first: Tensor
 
 
+SURE = 0.95
+"""Mean of D above which an episode is lost."""
+
+
 class RealRollout:
     """Runs the policy in the training environment, taking up the episode where the last segment left it.
 
     The environment's reward is dropped here: it reaches no learner.
 
+    A departure from the papers: an episode is lost once the mean of D over its newest ``lost_after`` pairs is above
+    :data:`SURE`; it is then cut off as a time limit would. Standing still or on its back, the policy would spend the
+    rest of it where D, sure of every pair, has nothing to tell.
+
+    Args:
+        env: the training environment.
+        policy: the policy that acts.
+        discriminator: D, ``obs [..., obs_dim], action [..., action_dim] -> [...]`` in (0, 1).
+        lost_after: steps; 0: no episode is lost.
+        seed: of the environment's first reset.
+        generator: source of the policy's noise.
+
     Attributes:
         interactions: steps of the environment so far.
+        lost: lost episodes so far.
         before_step: called before every step, when everything about the learning can be saved.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], policy: ImitationPolicy, seed: int, generator: torch.Generator):
-        self.env, self.policy, self.seed, self.generator = env, policy, seed, generator
-        self.interactions = 0
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        policy: ImitationPolicy,
+        discriminator: Callable[[Tensor, Tensor], Tensor],
+        lost_after: int,
+        seed: int,
+        generator: torch.Generator,
+    ):
+        self.env, self.policy, self.discriminator = env, policy, discriminator
+        self.seed, self.generator = seed, generator
+        self.interactions = self.lost = 0
         self.before_step: Callable[[], object] = lambda: None
         self._obs: Tensor | None = None  # none between episodes
         # The segment in the making: its noise, and for every step so far one tensor of each kind.
@@ -53,6 +80,8 @@ class RealRollout:
         # The way back to the middle of an episode: the random state before its reset and the actions since.
         self._start: dict[str, Any] | None = None
         self._actions: list[Any] = []
+        # D of the episode's newest pairs.
+        self._judged: deque[float] = deque(maxlen=lost_after)
 
     def collect(self, steps: int) -> Segment:
         """The next ``steps`` real interactions, or the rest of a segment that was interrupted.
@@ -89,11 +118,23 @@ class RealRollout:
         self.interactions += 1
         first = not self._actions
         self._actions.append(action)
+        if not (terminated or truncated) and self._is_lost(obs, received):
+            self.lost, truncated = self.lost + 1, True
         self._obs = None if terminated or truncated else next_obs
         return (obs, received, next_obs, drawn, *map(torch.tensor, (bool(terminated), bool(truncated), first)))
 
+    @torch.no_grad()
+    def _is_lost(self, obs: Tensor, action: Tensor) -> bool:
+        """Whether the episode is lost with this pair, its newest."""
+        judged, lost_after = self._judged, self._judged.maxlen
+        if not lost_after:
+            return False
+        judged.append(self.discriminator(obs[None], action[None]).item())
+        return len(judged) == lost_after and sum(judged) > SURE * lost_after
+
     def _reset(self) -> Tensor:
         self._start, self._actions = self._random_state() if self.interactions else None, []
+        self._judged.clear()
         with self._undone_if_it_fails():
             return self._as_tensor(self.env.reset(seed=None if self.interactions else self.seed)[0])
 
@@ -135,6 +176,8 @@ class RealRollout:
         actions = np.array(self._actions, dtype=space.dtype).reshape(taken, *(space.shape or ()))
         return {
             "interactions": self.interactions,
+            "lost": self.lost,
+            "judged": torch.tensor(list(self._judged), dtype=torch.float64),
             "obs": self._obs,
             "noise": self._noise,
             "rows": self._columns() if self._rows else [],
@@ -156,7 +199,8 @@ class RealRollout:
         self._noise, self._start, self._obs = state["noise"], state["start"], state["obs"]
         self._rows = list(zip(*(column.unbind() for column in state["rows"]), strict=True))
         self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
-        self.interactions = state["interactions"]
+        self.interactions, self.lost = state["interactions"], state["lost"]
+        self._judged = deque(state["judged"].tolist(), self._judged.maxlen)
         if not self.interactions:
             self._obs = None
             return True

@@ -52,8 +52,9 @@ class Echo:
         return torch.eye(3)[noise.argmax(-1)] if self.discrete else noise
 
 
-def _rollout(env: Script, discrete: bool) -> RealRollout:
-    return RealRollout(env, Echo(discrete), 11, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+def _rollout(env: Script, discrete: bool, judge: Any = None, lost_after: int = 0) -> RealRollout:
+    generator = torch.Generator().manual_seed(0)
+    return RealRollout(env, Echo(discrete), judge, lost_after, 11, generator)  # type: ignore[arg-type]
 
 
 def test_records_what_happened():
@@ -92,6 +93,31 @@ def test_box_actions_are_clipped_for_the_environment_alone():
     np.testing.assert_array_equal(got.transitions.action, np.clip(got.drawn.numpy(), space.low, space.high))
     np.testing.assert_array_equal(np.stack(env.received), got.transitions.action)
     assert all(space.contains(action) for action in env.received)
+
+
+def test_an_episode_of_which_d_is_sure_is_cut():
+    """By the mean of the newest three of its own pairs; not where the environment ends it itself."""
+    judged = {0: 0.9, 1: 0.9, 2: 1.0, 3: 0.99, 100: 1.0, 101: 1.0, 200: 1.0, 201: 1.0, 202: 1.0, 300: 0.95}
+    env = Script(spaces.Discrete(3), (9, "c"), (2, "t"), (3, "t"), (9, "c"))
+    rollout = _rollout(env, True, lambda obs, action: torch.tensor([judged.get(int(obs), 0.95)]), 3)
+    got = rollout.collect(12)
+    real = got.transitions
+    assert real.obs.flatten().tolist() == [0, 1, 2, 3, 100, 101, 200, 201, 202, 300, 301, 302]
+    assert real.truncated.nonzero().tolist() == [[3]] and real.terminated.nonzero().flatten().tolist() == [5, 8]
+    assert got.first.nonzero().flatten().tolist() == [0, 4, 6, 9]
+    assert rollout.lost == 1
+
+
+def test_d_judges_the_actions_that_the_environment_received():
+    space, seen = spaces.Box(-np.ones(2, np.float32), np.ones(2, np.float32)), []
+
+    def judge(obs: Tensor, action: Tensor) -> Tensor:
+        seen.append((obs, action))
+        return torch.zeros(len(obs))
+
+    real = _rollout(Script(space, (99, "c")), False, judge, 5).collect(20).transitions
+    assert torch.equal(torch.cat([obs for obs, _ in seen]), real.obs)
+    assert torch.equal(torch.cat([action for _, action in seen]), real.action)
 
 
 class Dice(gymnasium.Env):
@@ -143,7 +169,8 @@ def _collect(stops: list[int]) -> list[Tensor]:
     """Three segments of 20 steps, by as many rollouts one after the other as it takes with these interruptions."""
     state, draws, segments = None, torch.empty(0), []
     for stop in [*stops, None]:
-        rollout = _rollout(Dice(), discrete=True)  # type: ignore[arg-type]
+        # D is sure of two in three pairs; three of these in a row and the episode is lost.
+        rollout = _rollout(Dice(), True, lambda obs, _: (10 * obs[:, 0]).int() % 3 != 0, 3)  # type: ignore[arg-type]
         if state is not None:
             assert rollout.load_state_dict(state)
             rollout.generator.set_state(draws)
@@ -160,12 +187,12 @@ def _collect(stops: list[int]) -> list[Tensor]:
             state, draws = rollout.state_dict(), rollout.generator.get_state()
     assert rollout.interactions == 60, "repeated steps are not counted again"
     parts = [(*vars(segment.transitions).values(), segment.drawn, segment.first) for segment in segments]
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
+    return [*(torch.cat(column) for column in zip(*parts, strict=True)), torch.tensor(rollout.lost)]
 
 
 def test_a_rollout_goes_on_from_any_step_as_if_nothing_had_been():
     whole = _collect([])
-    assert whole[3].sum() > 5 and whole[4].sum() > 2, "too few episodes to tell"
+    assert whole[3].sum() > 5 and whole[4].sum() > whole[-1] > 2, "too few episodes to tell"
     for stops in [[i] for i in range(60)] + [list(range(60)), [0, 0, 1, 1, 20, 20, 41]]:
         for column, expected in zip(_collect(stops), whole, strict=True):
             assert torch.equal(column, expected), stops
