@@ -51,6 +51,7 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
+        self.eval()  # outside of update spectral normalisation must not move its buffers
 
     def logit(self, obs: Tensor, action: Tensor) -> Tensor:
         """``log D - log(1 - D)``, shape ``[...]`` for ``obs [..., obs_dim]`` and ``action [..., action_dim]``."""
@@ -114,5 +115,5 @@ class Discriminator(nn.Module):
             policy, expert = self.inputs(batch.obs, batch.action), self.inputs(expert_obs[drawn], expert_action[drawn])
             loss, metrics = self.loss(policy, expert, generator)
             metrics["grad_norm"] = adam_step("discriminator", self.optimizer, loss, self.parameters())
-        self.eval()  # elsewhere spectral normalisation must not move its buffers
+        self.eval()
         return metrics

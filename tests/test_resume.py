@@ -18,6 +18,7 @@ from cartpole import TINY, record, tiny_options
 from gymnasium.envs.classic_control import CartPoleEnv
 from interrupted import Interrupter, Killed, files, outcome, snapshot, state, stopped_and_whole, table
 
+from dyna_ail import rollout
 from dyna_ail.cli import main
 from dyna_ail.config import PRESETS, Config, make_config, with_values
 from dyna_ail.errors import Stopped
@@ -43,8 +44,9 @@ ODD: dict[str, Any] = {
     "replay_capacity": 130,
     "cloning.updates": 3,
     "seen": 3,
+    "lost_after": 7,
 }
-"""Parts with a memory of their own, and a buffer that wraps around."""
+"""Parts with a memory of their own, a buffer that wraps around, and episodes that are lost."""
 FILES = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}
 
 
@@ -84,13 +86,20 @@ def interrupter(monkeypatch: pytest.MonkeyPatch) -> Interrupter:
 
 @pytest.mark.parametrize(("task", "preset", "values"), CASES)
 def test_ends_bit_for_bit_as_if_never_interrupted(
-    task: str, preset: str, values: dict[str, Any], interrupter: Interrupter, tmp_path: Path, capsys
+    task: str,
+    preset: str,
+    values: dict[str, Any],
+    interrupter: Interrupter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
 ):
     config = small(task, preset, **values)
+    monkeypatch.setattr(rollout, "SURE", 0.3 if values else rollout.SURE)
     expected = interrupter.run(config, tmp_path / "whole")
     learned = state(interrupter.learner)
     ends = [at for at in interrupter.between_episodes if 0 < at < config.interactions]
-    assert len(ends) > 2, "the case tries less than it says"
+    assert len(ends) > 2 and (not values or learned["rollout"]["lost"] > 2), "the case tries less than it says"
     segment, last = config.steps_per_iteration, config.interactions - 1
     points = {0, 1, segment // 2, segment, segment + 7, last - segment + 4, last, *ends[1:3]}
 
