@@ -102,7 +102,7 @@ def _check(learner: DynaAIL, state: dict[str, Any]) -> None:
             "noise": None if rollout["noise"] is None else columns(len(rollout["noise"]))[1][:, None],
             "rows": columns(len(rollout["rows"][0])) if rollout["rows"] else [],
             "start": None if rollout["start"] is None else fresh["random"],
-            "judged": fresh["judged"].new_empty(len(rollout["judged"])),
+            "judged": fresh["judged"].new_empty(min(len(rollout["actions"]), learner.config.lost_after)),
             "actions": fresh["actions"].new_empty(len(rollout["actions"]), *fresh["actions"].shape[1:]),
         },
         "generator": learner.generator.get_state(),

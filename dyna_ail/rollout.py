@@ -118,7 +118,7 @@ class RealRollout:
         self.interactions += 1
         first = not self._actions
         self._actions.append(action)
-        if not (terminated or truncated) and self._is_lost(obs, received):
+        if self._is_lost(obs, received) and not (terminated or truncated):
             self.lost, truncated = self.lost + 1, True
         self._obs = None if terminated or truncated else next_obs
         return (obs, received, next_obs, drawn, *map(torch.tensor, (bool(terminated), bool(truncated), first)))
