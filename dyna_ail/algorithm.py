@@ -59,8 +59,8 @@ class DynaAIL:
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
         self.replay = ReplayBuffer(config.replay_capacity, self.expert_obs.shape[1], self.expert_action.shape[1])
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
-        guarded, judge = Guard(env, config.safety.step_timeout), self.discriminator
-        self.rollout = RealRollout(guarded, acting, judge, config.lost_after, config.seed, self.generator)
+        guarded = Guard(env, config.safety.step_timeout)
+        self.rollout = RealRollout(guarded, acting, self.discriminator, config.lost_after, config.seed, self.generator)
         self.forward_model = ForwardModel(scaling, config.forward_model)
         learned = self.agent, self.discriminator, self.forward_model
         self.model_free = MODEL_FREE[config.model_free.method](*learned, config)

@@ -95,7 +95,8 @@ def test_ends_bit_for_bit_as_if_never_interrupted(
     capsys,
 ):
     config = small(task, preset, **values)
-    monkeypatch.setattr(rollout, "SURE", 0.3 if values else rollout.SURE)
+    if values:
+        monkeypatch.setattr(rollout, "SURE", 0.3)
     expected = interrupter.run(config, tmp_path / "whole")
     learned = state(interrupter.learner)
     ends = [at for at in interrupter.between_episodes if 0 < at < config.interactions]

@@ -4,7 +4,6 @@ set -euo pipefail
 here=$(dirname "$0")
 runs=${1:-$here}
 default=${2:-$here/../interactions}
-for task in Ant-v5; do
-  dyna-ail plot "$default/$task"/dyna-ail/[0-4] "$runs"/*/"$task"/*/[0-4] --out "$runs/$task.png"
-done
-dyna-ail table "$default"/Ant-v5/dyna-ail/[0-4] "$runs"/*/*/*/[0-4] | tee "$runs/table.md"
+all=("$default"/Ant-v5/dyna-ail/[0-4] "$runs"/lost/Ant-v5/dyna-ail/[0-4])
+dyna-ail plot "${all[@]}" --out "$runs/Ant-v5.png"
+dyna-ail table "${all[@]}"
