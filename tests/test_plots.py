@@ -132,6 +132,15 @@ def test_one_run_gives_a_png_and_several_a_pdf_and_the_numbers_too(tmp_path: Pat
     assert (width, height) == (960, 630)
 
 
+def test_a_figure_drawn_on_another_day_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runs = [make_run(tmp_path / "a", [0, 90]), make_run(tmp_path / "b", [0, 80], seed=1)]
+    drawn = []
+    for day in ("0", "86400"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)  # what matplotlib takes for the time
+        drawn.append([file.read_bytes() for file in learning_curves(runs, tmp_path / day / "two.png")])
+    assert drawn[0] == drawn[1]
+
+
 def test_more_than_three_tasks_take_several_rows(tmp_path: Path):
     tasks = ("Hopper-v5", "CartPole-v1", "Acrobot-v1", "Walker2d-v5")
     png, *_ = learning_curves([make_run(tmp_path / task, [0, 90], task=task) for task in tasks], tmp_path / "tasks.png")

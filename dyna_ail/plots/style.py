@@ -96,7 +96,7 @@ def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         for file in figures:
             with rc_context({"pdf.fonttype": 42}):  # TrueType: journals refuse matplotlib's own Type 3
-                figure.savefig(file, dpi=150)
+                figure.savefig(file, dpi=150, metadata={"CreationDate": None})  # the same figure, the same bytes
         for file in numbers:
             with file.open("w", newline="") as raw:
                 writer = csv.DictWriter(raw, list(dict.fromkeys(name for row in rows or () for name in row)))

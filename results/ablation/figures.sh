@@ -4,6 +4,8 @@ set -euo pipefail
 here=$(dirname "$0")
 runs=${1:-$here}
 default=${2:-$here/../interactions}
-all=("$default"/Ant-v5/dyna-ail/[0-4] "$runs"/lost/Ant-v5/dyna-ail/[0-4])
-dyna-ail plot "${all[@]}" --out "$runs/Ant-v5.png"
-dyna-ail table "${all[@]}"
+for task in HalfCheetah-v5 Ant-v5; do
+  all=("$default/$task"/dyna-ail/[0-4] "$runs"/*/"$task"/*/[0-4])
+  dyna-ail plot "${all[@]}" --out "$runs/$task.png"
+  dyna-ail table "${all[@]}"
+done

@@ -5,5 +5,7 @@
 set -euo pipefail
 out=${1:-results/runs/ablation}
 default=${2:-results/runs/interactions}
+study=${3:-results/runs/dyna_ail}
 dyna-ail sweep --out "$out/lost" --seeds 5 --vary task=Ant-v5 --vary lost_after=0
+dyna-ail sweep --out "$out/lost" --seeds 5 --vary task=HalfCheetah-v5 --vary "demos=$study/demos/HalfCheetah-v5.npz" --vary lost_after=0
 bash "$(dirname "$0")/figures.sh" "$out" "$default"

@@ -5,5 +5,5 @@ runs=${1:-$(dirname "$0")}
 for task in "$runs"/*/; do
   dyna-ail plot "$task"*/[0-4] --out "${task}learning_curves.png"
 done
-dyna-ail table "$runs"/*/*/[0-4] | tee "$runs/table.md"
-dyna-ail table "$runs"/*/*/[0-4] --against dyna-ail | tee "$runs/ratios.md"
+dyna-ail table "$runs"/*/*/[0-4]
+dyna-ail table "$runs"/*/*/[0-4] --against dyna-ail
