@@ -93,6 +93,8 @@ def _check(learner: DynaAIL, state: dict[str, Any]) -> None:
     replay, rollout, fresh = state["replay"], state["rollout"], learner.rollout.state_dict()
     obs, action, next_obs, _, terminated, truncated, _ = columns(min(replay["added"], learner.replay.capacity))
     ring = {"obs": obs, "action": action, "next_obs": next_obs, "terminated": terminated, "truncated": truncated}
+    # Of an environment's generator, if it is of Gymnasium's kind.
+    start, now = (np.random.PCG64().state if rollout[name] else {} for name in ("start", "random"))
     counts = {"next_evaluation": 0, "evaluated_at": 0, "checkpoint_at": 0}
     expected = {
         "replay": {"added": 0, **ring},
@@ -101,7 +103,8 @@ def _check(learner: DynaAIL, state: dict[str, Any]) -> None:
             "obs": None if rollout["obs"] is None else columns(1)[0][0],
             "noise": None if rollout["noise"] is None else columns(len(rollout["noise"]))[1][:, None],
             "rows": columns(len(rollout["rows"][0])) if rollout["rows"] else [],
-            "start": None if rollout["start"] is None else fresh["random"],
+            "start": None if rollout["start"] is None else start,
+            "random": now,
             "judged": fresh["judged"].new_empty(min(len(rollout["actions"]), learner.config.lost_after)),
             "actions": fresh["actions"].new_empty(len(rollout["actions"]), *fresh["actions"].shape[1:]),
         },

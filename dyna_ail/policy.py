@@ -71,7 +71,8 @@ class ImitationPolicy(ActorCriticPolicy):
         self.discrete = isinstance(self.action_space, spaces.Discrete)
         self.encoded_dim = action_dim(self.action_space)
         if isinstance(self.action_space, spaces.Box):
-            low, high = torch.as_tensor(self.action_space.low), torch.as_tensor(self.action_space.high)
+            bounds = self.action_space.low, self.action_space.high
+            low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in bounds)
             self.register_buffer("action_centre", (high + low) / 2, persistent=False)
             self.register_buffer("action_half", (high - low) / 2, persistent=False)
             with torch.no_grad():

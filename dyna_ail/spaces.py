@@ -14,8 +14,8 @@ def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Non
     """Refuse spaces that the package does not handle.
 
     Raises:
-        InputError: unless observations are a one-dimensional Box and actions a one-dimensional bounded Box or a
-            Discrete that starts at 0.
+        InputError: unless observations are a one-dimensional Box and actions a one-dimensional bounded Box of floats
+            or a Discrete that starts at 0.
     """
     if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
         raise InputError(
@@ -28,6 +28,8 @@ def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Non
         return
     if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
         raise InputError(f"actions must be Discrete or a one-dimensional Box, got {action_space}.")
+    if not np.issubdtype(action_space.dtype, np.floating):
+        raise InputError(f"a Box of actions must be of floats, got {action_space}: round them in a wrapper.")
     if not action_space.is_bounded() or (action_space.low >= action_space.high).any():
         raise InputError(
             f"a Box of actions needs finite bounds, low below high, got {action_space}: "

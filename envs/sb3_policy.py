@@ -117,7 +117,7 @@ def actor(
     def act(obs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         out = network(torch.as_tensor(obs, dtype=torch.float32)[None])[0]
         if isinstance(action_space, spaces.Box):
-            low, high = action_space.low, action_space.high
+            low, high = (bound.astype(np.float32) for bound in (action_space.low, action_space.high))
             if on_policy:
                 return np.clip(out.numpy(), low, high)
             return low + 0.5 * (torch.tanh(out).numpy() + 1.0) * (high - low)  # SB3 squashes these to the bounds

@@ -20,7 +20,7 @@ import dyna_ail.model_free
 import dyna_ail.planners.mgail
 import dyna_ail.recorded
 from dyna_ail.algorithm import DynaAIL
-from dyna_ail.config import Config, make_config
+from dyna_ail.config import PRESETS, Config, make_config
 from dyna_ail.demonstrations import ExpertPairs
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate
@@ -308,9 +308,13 @@ def test_bad_input():
     env = gymnasium.make("CartPole-v1")
     with pytest.raises(InputError, match="at least 0; got -1"):
         DynaAIL(env, _pairs(env), make_config("dyna-ail", TINY)).learn(-1)
-    env.action_space = spaces.MultiDiscrete([2, 2])
-    with pytest.raises(InputError, match="MultiDiscrete"):
-        DynaAIL(env, _pairs(gymnasium.make("CartPole-v1")), Config())
+    for space, message in (
+        (spaces.MultiDiscrete([2, 2]), "MultiDiscrete"),
+        (spaces.Box(-1, 1, (2,), np.int64), "must be of floats, got Box.*int64.*: round them in a wrapper"),
+    ):
+        env.action_space = space
+        with pytest.raises(InputError, match=message):
+            DynaAIL(env, _pairs(gymnasium.make("CartPole-v1")), Config())
 
 
 # --- a small task ---
@@ -330,6 +334,21 @@ class Point(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.position, self.time = self.position + 0.3 * float(action[0]), self.time + 1
         return np.array([self.position], np.float32), 0.0, False, self.time >= 20, {}
+
+
+class Double(Point):
+    """The same, with actions of double precision."""
+
+    action_space = spaces.Box(-1, 1, (1,), np.float64)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_actions_of_double_precision_change_nothing(preset):
+    learners = [DynaAIL(env, _pairs(env), make_config(preset, TINY)).learn() for env in (Point(), Double())]
+    assert not _differences(*learners)
+    # Everything a checkpoint holds, too: it is read back as float32.
+    rows = [learner.rollout.collect(3) for learner in learners]
+    assert rows[0].drawn.dtype == rows[1].drawn.dtype == torch.float32
 
 
 def _drive(position: np.ndarray) -> np.ndarray:

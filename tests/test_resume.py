@@ -199,7 +199,16 @@ class Restless(CartPoleEnv):
         return obs, reward, False, False, info
 
 
-for environment in (Noisy, Restless):
+class Foreign(CartPoleEnv):
+    """CartPole with a generator of another kind than Gymnasium's."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None:
+            self.np_random = np.random.Generator(np.random.MT19937(seed))
+        return super().reset(options=options)
+
+
+for environment in (Noisy, Restless, Foreign):
     gymnasium.register(f"{environment.__name__}-v0", environment, max_episode_steps=500)
 
 WARNING = (
@@ -226,6 +235,19 @@ def test_an_episode_that_cannot_be_repeated_is_cut(
     assert not (replay.next_obs[at - 1] == replay.obs[at]).all()
     assert (replay.next_obs[:-1] == replay.obs[1:]).all(-1).sum() == 298, "elsewhere they follow on"
     assert [row["interactions"] for row in table(tmp_path / "run" / "diagnostics.csv")] == ["100", "200", "300"]
+
+
+def test_a_generator_of_another_kind_is_no_damage(interrupter: Interrupter, tmp_path: Path, demos: Path, capsys):
+    """Its later episodes cannot be repeated, as the warning says; the run goes on all the same."""
+    interrupter.stop_at = 105
+    with pytest.raises(Stopped):
+        train(small("Foreign-v0", demos=str(demos)), tmp_path / "run", progress=False)
+    interrupter.stop_at = None
+    resume(tmp_path / "run", progress=False)
+    assert capsys.readouterr().err == WARNING
+    replay = interrupter.learner.replay.data
+    assert interrupter.learner.interactions == len(replay) == 300
+    assert (replay.terminated | replay.truncated)[104], "what follows is another episode"
 
 
 # What cannot be resumed, or only with a word of warning

@@ -15,6 +15,7 @@ import pytest
 import sb3_contrib
 import stable_baselines3
 import torch
+from gymnasium.spaces import Box
 from torch import nn
 
 from dyna_ail.envs.sb3_policy import acting, actor, read_policy
@@ -63,6 +64,11 @@ def test_acts_as_predict_does(name: str, task: str, policy_kwargs: dict[str, Any
         assert env.action_space.contains(action if task == BOX else int(action))
         seen.add(float(np.asarray(action).ravel()[0]))
     assert len(seen) > 1
+    space = env.action_space
+    if isinstance(space, Box):  # of double precision: demonstrations are of single precision all the same
+        double = Box(space.low.astype(np.float64), space.high.astype(np.float64), dtype=np.float64)
+        same = read_policy(tmp_path / "policy.zip", env.observation_space, double)(obs)
+        assert same.dtype == np.float32 and (same == action).all()
 
 
 def test_the_acting_weights_are_enough_and_few() -> None:
