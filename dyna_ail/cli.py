@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -83,14 +84,16 @@ class Evaluate:
 
     def run(self) -> None:
         """Print the mean return, its standard deviation and the score."""
-        from dyna_ail.evaluation import evaluate, normalised_score
+        from dyna_ail.evaluation import evaluate, make_environments, normalised_score
         from dyna_ail.record import read
         from dyna_ail.run import load_policy
 
         _at_least("--episodes", self.episodes, 1)
         _check_seed(self.seed)
-        record = read(self.run_folder)
-        result = evaluate(load_policy(self.run_folder), record.config.task, self.episodes, self.seed)
+        record, policy = read(self.run_folder), load_policy(self.run_folder)
+        timeout = record.config.safety.step_timeout
+        with closing(make_environments(record.config.task, self.episodes, timeout)) as environments:
+            result = evaluate(policy, environments, self.episodes, self.seed)
         score = normalised_score(result.mean, record.random, record.expert)
         line = f"return {result.mean:,.1f} ± {result.std:,.1f} over {self.episodes} deterministic episodes"
         print(line + (f", {score:.0%} of the expert" if score == score else ""))

@@ -55,7 +55,7 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
     """Of interactions to the held score, with its interval; blank where there is nothing to tell."""
     ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
     spent = np.array([record.progress["interactions"][-1] for record in records])
-    if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not spent.all():
+    if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not (spent.all() and ours.all()):
         return "-"
     ratio, low, high = ratio_of_medians(np.where(np.isinf(theirs), spent, theirs), ours)
     return f"{'>= ' * bool(np.isinf(theirs).any())}{ratio:.2g} ({low:.2g} to {high:.2g})"

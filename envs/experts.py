@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -161,7 +162,8 @@ def train_expert(
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resume:
-            (out / "expert.json").unlink(missing_ok=True)
+            for file in ("last.json", "expert.json"):
+                (out / file).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write the expert's folder {str(out)!r}: {error.strerror}") from error
     about = {
@@ -281,6 +283,8 @@ def _read_last(out: Path, task: str, seed: int) -> Last:
         raise InputError(
             f"{str(out)!r} holds a training of {last.task} with seed {last.seed}, not of {task} with {seed}."
         )
+    with suppress(OSError, ValueError, KeyError):  # an expert newer than this: the training was killed in between
+        last.best = max(last.best, json.loads((out / "expert.json").read_text())["evaluation_return"])
     return last
 
 

@@ -125,6 +125,12 @@ class TestWhereStatesCannotBeRestored:
         findings = of(each(self.demos, times(0.5)), "Reacher-v5", checks.check_resets)
         assert findings[0].level == "error" and "from observation" in findings[0].what
 
+    def test_a_trajectory_of_one_step_is_nothing_to_shift(self) -> None:
+        first, *others = each(self.demos, times(0.5)).trajectories
+        short = Trajectory(first.obs[:2], first.action[:1], first.reward[:1], False)
+        spoilt = replace(self.demos, trajectories=(short, *others))
+        assert [f.level for f in of(spoilt, "Reacher-v5", checks.check_resets)] == ["error"]
+
     def test_seeds_of_another_recording_prove_nothing(self) -> None:
         other = replace(self.demos, metadata={"reset_seeds": list(range(100, 120))})
         assert not of(other, "Reacher-v5", checks.check_resets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import re
 import shutil
@@ -73,6 +74,15 @@ def test_evaluate(run: Path):
     assert re.fullmatch(r"return [\d.]+ ± [\d.]+ over 3 deterministic episodes, -?\d+% of the expert\n", done.stdout)
 
 
+def test_evaluate_waits_as_long_as_the_run_did(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    impatient = shutil.copytree(run, tmp_path / "impatient")
+    config = json.loads((impatient / "config.json").read_text())
+    config["safety"]["step_timeout"] = 1e-6
+    (impatient / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", str(impatient)]) == 1
+    assert "did not answer within 1e-06 seconds" in capsys.readouterr().err
+
+
 def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert main(["plot", str(run)]) == 0
@@ -84,7 +94,8 @@ def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     assert Path("figures/one.png").exists()
     assert main(["plot", str(run), "--out", "figures/one.pdf"]) == 0
     assert Path("figures/one.pdf").exists()
-    refused(capsys, ["plot", str(run), "--out", "figures/one.svg"], r"ends in \.png or \.pdf; got figures/one\.svg")
+    for out in ("figures/one.svg", ".", "/"):
+        refused(capsys, ["plot", str(run), "--out", out], rf"ends in \.png or \.pdf; got {re.escape(out)}")
     refused(capsys, ["plot", str(run), "--out", "figures"], "got figures")
 
 

@@ -196,6 +196,7 @@ def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     train_expert(task, out, timesteps=2048, progress=False)
     first = json.loads((out / "last.json").read_text())
     best = (out / "policy.pth").read_bytes()
+    (out / "last.json").write_text(json.dumps({**first, "best": -2e9}))  # killed once the expert was written
     monkeypatch.setattr(experts, "evaluate_policy", lambda *_: (-1e9, 0.0))  # nothing beats the best so far
     train_expert(task, out, resume=True, progress=False)
     last = json.loads((out / "last.json").read_text())
@@ -219,6 +220,20 @@ def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         train_expert(task, tmp_path / "absent", resume=True)
 
 
+def test_a_training_that_was_to_be_overwritten_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experts, "evaluate_policy", lambda *_: (1.0, 0.0))
+    train_expert("CartPole-v1", tmp_path, timesteps=1, progress=False)
+    assert (tmp_path / "last.json").exists()
+    monkeypatch.setattr(experts, "evaluate_policy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_expert("CartPole-v1", tmp_path, timesteps=1, progress=False)
+    with pytest.raises(InputError, match="no training to resume"):
+        train_expert("CartPole-v1", tmp_path, timesteps=1, resume=True, progress=False)
+
+
 @pytest.mark.parametrize("task", [task.id for task in TASKS.values() if task.demos is not None])
 def test_a_bundled_expert_repeats_the_bundled_demonstrations(task: str) -> None:
     demos = Demonstrations.load(TASKS[task].demos or "")
@@ -228,10 +243,12 @@ def test_a_bundled_expert_repeats_the_bundled_demonstrations(task: str) -> None:
     assert demos.metadata["expert"]["best_at"] == about["best_at"]
     (trajectory,), (reset_seed,) = record_episodes(task, policy, 1, demos.metadata["seed"])
     assert reset_seed == demos.metadata["reset_seeds"][0]
-    assert trajectory.return_ == pytest.approx(demos.returns[0], rel=1e-3)
-    if demos.thinned == 1:
-        half = trajectory.length // 2  # another machine's last bits grow
-        np.testing.assert_allclose(trajectory.action[:half], demos.trajectories[0].action[:half], atol=1e-4)
+    # The first 20 steps: later, another processor's last bits have grown, and an expert may fall where it had not.
+    recorded, every = demos.trajectories[0], demos.thinned
+    first = int(np.abs(trajectory.obs[:every] - recorded.obs[0]).max(1).argmin())
+    for again, before in ((trajectory.obs, recorded.obs), (trajectory.action, recorded.action)):
+        kept = again[first:20:every]
+        np.testing.assert_allclose(kept, before[: len(kept)], rtol=1e-3, atol=1e-3)
 
 
 def test_train_refuses(tmp_path: Path) -> None:

@@ -156,6 +156,9 @@ def test_a_page_is_for_one_task_and_needs_iterations(tmp_path: Path):
     hopper, cartpole = (make_run(tmp_path / t, [1.0], task=t) for t in ("Hopper-v5", "CartPole-v1"))
     with pytest.raises(InputError, match="for one task"):
         diagnostics_page([hopper, cartpole], tmp_path / "page.png")
+    nameless = with_diagnostics(tmp_path / "nameless", {"policy/std": [0.2]})
+    with pytest.raises(InputError, match="lacks the column interactions"):
+        diagnostics_page([nameless], tmp_path / "page.png")
     cloned = with_diagnostics(tmp_path / "bc", {"interactions": [0], "policy/std": [0.2]}, preset="bc")
     for run in (hopper, cloned):
         with pytest.raises(InputError, match="holds no iteration"):

@@ -80,6 +80,12 @@ def test_no_ratio_where_the_baseline_never_holds(tmp_path: Path):
     assert [cells(line)[6] for line in scores(runs, against="gail").splitlines()[2:]] == ["-", ""]
 
 
+def test_no_ratio_to_what_was_there_from_the_start(tmp_path: Path):
+    runs = [make_run(tmp_path / f"d{seed}", [95, 95, 95], seed=seed) for seed in range(2)]
+    runs += [make_run(tmp_path / f"g{seed}", [0, 95, 95, 95], seed=seed, preset="gail") for seed in range(2)]
+    assert [cells(line)[6] for line in scores(runs, against="dyna-ail").splitlines()[2:]] == ["", "-"]
+
+
 def test_unknown_setting_and_threshold_are_refused(tmp_path: Path):
     run = make_run(tmp_path / "run", [0, 10, 10])
     with pytest.raises(InputError, match="no runs of 'dyna-aill' among those of Hopper-v5: did you mean 'dyna-ail'"):

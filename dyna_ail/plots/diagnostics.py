@@ -101,7 +101,7 @@ def _table(record: Record) -> dict[str, np.ndarray]:
     empty = f"{path} holds no iteration: a run without interactions has no diagnostics; leave it out."
     try:
         with path.open(newline="") as file:
-            table = columns(record, next(csv.reader(file)))
+            table = columns(record, ("interactions", *next(csv.reader(file))))
     except (OSError, StopIteration, csv.Error) as error:
         raise InputError(empty) from error
     if not table["interactions"].any():

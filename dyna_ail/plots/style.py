@@ -45,10 +45,10 @@ def check_out(out: Path) -> None:
     Raises:
         InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table.
     """
-    if out.with_suffix(".csv").name in (PROGRESS, DIAGNOSTICS):
-        raise InputError(f"the numbers of {out} would overwrite a run's table; choose another --out.")
     if out.suffix not in (".png", ".pdf") or out.is_dir():
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
+    if out.with_suffix(".csv").name in (PROGRESS, DIAGNOSTICS):
+        raise InputError(f"the numbers of {out} would overwrite a run's table; choose another --out.")
 
 
 def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure, list[Axes]]:
