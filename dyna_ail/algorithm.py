@@ -129,6 +129,8 @@ class DynaAIL:
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             with phases.measure("planner"):
                 planner = self.planner.improve(self.replay, expert, progress, generator)
+                # Not in the paper: the policy keeps some noise.
+                self.rollout.policy.keep_noise(self.config.policy.least_std)
             # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1

@@ -27,8 +27,8 @@ class PolicyConfig:
     initial_std: float = 0.2
     """Initial standard deviation of the Gaussian, as a fraction of half the action range (Box only)."""
     least_std: float = 0.2
-    """Least standard deviation after planning, in the same unit (Box only). Not in the papers: each step of planning
-    makes it smaller, since D prefers the expert's noiseless actions, and without noise B tells D and f ever less."""
+    """Least standard deviation at the end of an iteration, in the same unit (Box only). Not in the papers: each step
+    of planning makes it smaller, since D prefers the expert's noiseless actions; without noise B tells D and f less."""
     temperature: float = 1.0
     """Temperature tau of the straight-through Gumbel-softmax, MGAIL Section 3.2.2 (Discrete only)."""
     averaging: float = 0.2
@@ -248,8 +248,8 @@ class Config:
         return self.planner.method != "none" or self.model_free.method == "mgail"
 
 
-# The algorithms as published, without what was added since: no tail, no cloning, noise as it comes, all of B alike for
-# D, no episode cut off, T_p = 10.
+# The algorithms as published, without what the default adds: no tail, no cloning, noise as it comes, all of B alike for
+# D, no episode cut off, T_p = 10. The other departures in docs/equations.md, such as the averaged result, they share.
 PUBLISHED: dict[str, Any] = {
     "lost_after": 0,
     "discriminator.recent": 0,

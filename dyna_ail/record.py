@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def versions() -> dict[str, Any]:
     return {
         "versions": found,
         "platform": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cpu": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
         "commit": _commit(),
         "command": shlex.join([program, *sys.argv[1:]]),
@@ -193,6 +193,15 @@ def is_finished(folder: Path, config: Config) -> bool:
     if not (folder / PROGRESS).exists() or not (folder / PROGRESS).stat().st_size:
         return False
     return bool(read_progress(folder / PROGRESS)["interactions"][-1] >= config.interactions)
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells it: even among those of one instruction set last bits differ."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

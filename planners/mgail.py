@@ -29,7 +29,7 @@ class MGAILPlanner:
     ) -> None:
         policy: ImitationPolicy = agent.policy  # type: ignore[assignment]
         self.policy, self.discriminator, self.forward_model = policy, discriminator, forward_model
-        self.config, self.discount, self.least_std = config.planner, config.discount, config.policy.least_std
+        self.config, self.discount = config.planner, config.discount
         self.critic = TwinCritic(scaling, config.planner.critic) if config.planner.tail else None
         self.optimizer = torch.optim.Adam(policy.actor_parameters(), lr=config.planner.learning_rate, fused=True)
         self.imagined = 0
@@ -46,7 +46,6 @@ class MGAILPlanner:
         metrics: dict[str, float] = {}
         for _ in range(self.config.updates):
             metrics = self.step(replay.sample(self.config.batch_size, generator).obs, expert, generator)
-        self.policy.keep_noise(self.least_std)
         return metrics
 
     def step(self, start: Tensor, expert: Pairs, generator: torch.Generator) -> dict[str, float]:

@@ -190,6 +190,26 @@ def test_every_cell_of_the_grid_learns_without_a_step_of_its_own(model_free, pla
     assert learner.rollout.env.steps == 100
 
 
+def test_the_lines_of_algorithm_1_come_in_their_order():
+    learner, came = _learner("Hopper-v5"), []
+    lines = [
+        (learner.rollout, "collect"),
+        (learner.replay, "add"),
+        (learner.discriminator, "update"),
+        (learner.model_free, "update"),
+        (learner.forward_model, "fit"),
+        (learner.planner, "improve"),
+    ]
+
+    def watched(number: int, line: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (came.append(number), line(*arguments))[1]  # type: ignore[func-returns-value]
+
+    for number, (part, name) in enumerate(lines, start=3):
+        setattr(part, name, watched(number, getattr(part, name)))
+    learner.learn(100)
+    assert came == 2 * [3, 4, 5, 6, 7, 8]
+
+
 @pytest.mark.parametrize("budget", [1, 51, 99])
 def test_any_budget_is_spent_exactly(budget):
     for task in TASKS:
@@ -334,6 +354,16 @@ class Point(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.position, self.time = self.position + 0.3 * float(action[0]), self.time + 1
         return np.array([self.position], np.float32), 0.0, False, self.time >= 20, {}
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_an_iteration_leaves_the_policy_its_noise(planner):
+    def std(least: float) -> torch.Tensor:
+        settings = {"planner.method": planner, "policy.initial_std": 0.1, "policy.least_std": least}
+        return _learner("Hopper-v5", **settings).learn().agent.policy.log_std.exp()
+
+    assert (std(0.0) < 0.15).all()
+    assert (std(0.2) > 0.2 - 1e-6).all()
 
 
 class Double(Point):

@@ -150,7 +150,7 @@ def test_a_preset_is_its_values(preset):
 
 
 @pytest.mark.parametrize("preset", ["mgail", "dyna-mgail", "dyna-trpo", "gail"])
-def test_published_presets_have_nothing_that_was_added_since(preset):
+def test_published_presets_have_nothing_that_the_default_adds(preset):
     config = make_config(preset)
     assert config.planner.cloning == 0 and not config.planner.tail and config.planner.horizon == 10
     assert config.policy.least_std == 0 and config.discriminator.recent == 0 and config.lost_after == 0

@@ -179,22 +179,6 @@ def test_saturation_penalty_pulls_the_head_in():
     assert size(1.0) < size(0.0) - 0.3
 
 
-def test_planning_leaves_the_policy_its_noise():
-    def std(least: float) -> torch.Tensor:
-        planner, start = _planner(
-            **{"policy.least_std": least, "planner.learning_rate": 1e-2, "planner.updates": 30, "planner.batch_size": 8}
-        )
-        planner.discriminator.cost = lambda obs, action: action.square().sum(-1)  # type: ignore[method-assign]
-        replay = ReplayBuffer(8, 3, 2)
-        over = torch.zeros(8, dtype=torch.bool)
-        replay.add(Transitions(start, torch.zeros(8, 2), start, over, over))
-        planner.improve(replay, EXPERT, 0.0, torch.Generator().manual_seed(0))
-        return planner.policy.log_std.exp()
-
-    assert (std(0.0) < 0.2).all()
-    torch.testing.assert_close(std(0.2), torch.full((2,), 0.2))
-
-
 def test_cloning_draws_the_policy_to_the_expert_s_pairs():
     def distance(weight: float) -> float:
         planner, start = _planner(**{"planner.cloning": weight, "planner.learning_rate": 1e-2})
