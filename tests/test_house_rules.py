@@ -213,7 +213,7 @@ def test_heavy_libraries_are_not_imported(statement):
 
 @pytest.mark.parametrize("command", ["", "train", "evaluate", "plot", "expert train", "demos record", "demos info"])
 def test_help_waits_for_no_heavy_library(command):
-    """Without them it takes under half a second."""
+    """Without them it takes about half a second."""
     loaded = _loaded_after(f"from dyna_ail.cli import main\nassert main({[*command.split(), '--help']}) == 0")
     assert "tyro" in loaded and not loaded & HEAVY
 
