@@ -126,6 +126,9 @@ class CriticConfig:
     """Adam's learning rate."""
     target_rate: float = 0.02
     """Rate at which the slow targets follow."""
+    real_updates: int = 4
+    """Gradient steps on real transitions of B, besides the one on imagined ones, for each step of the policy (0: none).
+    Without them the critics lag behind D and the policy, and do not know of ends that f does not foresee."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ PUBLISHED: dict[str, Any] = {
     "steps_per_iteration": 500,
     "planner.horizon": 10,
     "planner.tail": False,
+    "planner.critic.real_updates": 0,
     "planner.cloning": 0.0,
 }
 # A preset is a set of values and nothing else: the loop never asks for its name.
@@ -426,6 +430,7 @@ def check_budget(config: Config, interactions: int) -> None:
 
 
 MAY_BE_ZERO = {
+    "real_updates",
     "lost_after",
     "recent",
     "least_std",

@@ -13,7 +13,7 @@ from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.interface import Discriminator, ForwardModel, Pairs
 from dyna_ail.planners.unroll import cost_to_go, unroll
 from dyna_ail.policy import ImitationPolicy
-from dyna_ail.replay import ReplayBuffer
+from dyna_ail.replay import ReplayBuffer, Transitions
 
 
 class MGAILPlanner:
@@ -37,7 +37,7 @@ class MGAILPlanner:
     def improve(
         self, replay: ReplayBuffer, expert: Pairs, progress: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """``config.updates`` steps of :meth:`step`; returns the metrics of the last one.
+        """``config.updates`` steps of :meth:`step`, each with its own of :meth:`criticise`; returns the last metrics.
 
         The learning rate goes linearly to ``config.final_learning_rate`` with ``progress``, the fraction of the
         interaction budget spent.
@@ -46,6 +46,8 @@ class MGAILPlanner:
         metrics: dict[str, float] = {}
         for _ in range(self.config.updates):
             metrics = self.step(replay.sample(self.config.batch_size, generator).obs, expert, generator)
+            for _ in range(self.config.critic.real_updates if self.critic else 0):
+                metrics |= self.criticise(replay.sample(self.config.batch_size, generator), generator)
         return metrics
 
     def step(self, start: Tensor, expert: Pairs, generator: torch.Generator) -> dict[str, float]:
@@ -86,6 +88,18 @@ class MGAILPlanner:
             pick = torch.randint(c.horizon, (len(start),), generator=generator), torch.arange(len(start))
             metrics |= self.critic.update(imagined.obs[pick].detach(), imagined.action[pick].detach(), target[pick])
         return metrics
+
+    def criticise(self, real: Transitions, generator: torch.Generator) -> dict[str, float]:
+        """One step of the critics on real transitions: ``Q(s, a) = c(s, a) + gamma Q(s', a')``, no more where it ended.
+
+        Not in the papers, as the tail itself: what ``f`` does not foresee, the critics learn here.
+        """
+        assert self.critic
+        with torch.no_grad():
+            follows = self.policy.sample(real.next_obs, self.policy.noise((len(real),), generator))
+            tail = self.critic.slow(real.next_obs, follows) * ~real.terminated
+            cost_to_go = self.discriminator.cost(real.obs, real.action) + self.discount * tail
+        return self.critic.update(real.obs, real.action, cost_to_go)
 
     def parts(self) -> dict[str, Stateful]:
         """The policy's optimiser, the critics and theirs."""

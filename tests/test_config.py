@@ -27,6 +27,7 @@ def _numbers(part: Any, prefix: str = "") -> dict[str, Any]:
 
 NUMBERS = _numbers(Config())
 MAY_BE_ZERO = {
+    "planner.critic.real_updates",
     "lost_after",
     "discriminator.recent",
     "policy.least_std",
@@ -154,6 +155,7 @@ def test_published_presets_have_nothing_that_the_default_adds(preset):
     config = make_config(preset)
     assert config.planner.cloning == 0 and not config.planner.tail and config.planner.horizon == 10
     assert config.policy.least_std == 0 and config.discriminator.recent == 0 and config.lost_after == 0
+    assert config.planner.critic.real_updates == 0
     assert config.steps_per_iteration == (1000 if preset == "gail" else 500)
     for ours in (make_config("dyna-ail"), make_config("model-based")):
         assert ours.planner.cloning > 0 and ours.planner.tail

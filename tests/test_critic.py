@@ -145,6 +145,44 @@ def test_step_regresses_the_critics_on_the_imagined_cost_to_go():
     assert metrics["critic_loss"] == pytest.approx(loss, rel=1e-4), "the critics regress on the slow ones"
 
 
+def test_critics_learn_from_real_transitions_that_nothing_follows_an_end():
+    planner, _ = _planner(**{"planner.critic.learning_rate": 1e-9})
+    policy, critic = planner.policy, planner.critic
+    assert critic is not None
+    with torch.no_grad():
+        for slow in critic.target.parameters():
+            slow.mul_(1.5)
+    obs, action = _pairs(6)
+    next_obs, _ = _pairs(6, seed=2)
+    ended, cut = torch.tensor([1, 0, 0, 0, 1, 0]).bool(), torch.tensor([0, 1, 0, 0, 0, 0]).bool()
+    noise = policy.noise((6,), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        cost, follows = planner.discriminator.cost(obs, action), critic.slow(next_obs, policy.sample(next_obs, noise))
+        loss = 0.0
+        for i in range(6):
+            target = cost[i] if ended[i] else cost[i] + 0.9 * follows[i]  # one that is cut would have gone on
+            loss += (critic._estimates(critic.online, obs[i], action[i]) - target).square().sum().item() / 6
+    real = Transitions(obs, action, next_obs, ended, cut)
+    metrics = planner.criticise(real, torch.Generator().manual_seed(1))
+    assert metrics["critic_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_critics_take_the_configured_steps(monkeypatch: pytest.MonkeyPatch):
+    replay = ReplayBuffer(20, 3, 2)
+    never = torch.zeros(20, dtype=torch.bool)
+    replay.add(Transitions(*_pairs(20), _pairs(20, seed=2)[0], never, never))
+    for real, tail, steps in ((0, True, 2), (4, True, 10), (4, False, 0)):
+        planner, _ = _planner(
+            **{"planner.updates": 2, "planner.critic.real_updates": real, "planner.tail": tail, "planner.batch_size": 5}
+        )
+        taken: list[int] = []
+        update = TwinCritic.update
+        monkeypatch.setattr(TwinCritic, "update", lambda *a, u=update, n=taken: n.append(len(a[1])) or u(*a))
+        planner.improve(replay, EXPERT, 0.0, torch.Generator().manual_seed(0))
+        monkeypatch.undo()
+        assert taken == [5] * steps
+
+
 def test_planning_changes_the_actor_and_the_critics_alone():
     planner, start = _planner()
     parts = {"D": planner.discriminator, "f": planner.forward_model}
