@@ -14,7 +14,7 @@ from dyna_ail.envs.tasks import get_task, make_env
 from dyna_ail.evaluation import evaluate
 
 TASK = get_task("CartPole-v1")
-BUDGET = 5000
+BUDGET = 4000
 """Real interactions. Seeds 1 to 3 hold the level from 1,500 to 3,000 on: the rest is room for other rounding. (Of seeds
 0 to 4 the slowest is 0, with 5,500.)"""
 
@@ -48,7 +48,7 @@ def test_one_demonstration_teaches_cartpole(seed: int) -> None:
     seconds = time.process_time() - start
     reference = (reference + seconds_of_reference()) / 2
     env.close()
-    assert seconds < 25 * reference, "a slow processor slows both"  # 16 to 18 times when this was written
+    assert seconds < 28 * reference, "a slow processor slows both"  # 19 to 22 times when this was written
 
     assert learner.interactions == BUDGET
     assert evaluate(learner.policy, TASK.id, episodes=10, seed=seed).mean >= 475.0
