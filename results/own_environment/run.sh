@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Remake this study: the example's environment, its own 10 demonstrations, 15 runs, two at a time, about ten minutes on
-# two cores, then its table and its figure.
+# Remake this study: the example's environment, its own 10 demonstrations, 15 runs, two at a time, then its table and its
+# figure.
 set -euo pipefail
 mkdir -p "${1:-results/runs/own_environment}"
 out=$(realpath "${1:-results/runs/own_environment}")
