@@ -14,7 +14,7 @@ from dyna_ail.envs.tasks import get_task, make_env
 from dyna_ail.evaluation import evaluate
 
 TASK = get_task("CartPole-v1")
-BUDGET = 4000
+BUDGET = 3500
 """Real interactions. Seeds 1 to 3 hold the level from 1,000 to 2,500 on: the rest is room for other rounding. (Of seeds
 0 to 4 the slowest is 0, with 4,500.)"""
 
@@ -48,7 +48,7 @@ def test_one_demonstration_teaches_cartpole(seed: int) -> None:
     seconds = time.process_time() - start
     reference = (reference + seconds_of_reference()) / 2
     env.close()
-    assert seconds < 28 * reference, "a slow processor slows both"  # 19 to 22 times when this was written
+    assert seconds < 25 * reference, "a slow processor slows both"  # 17 to 22 times when this was written
 
     assert learner.interactions == BUDGET
     assert evaluate(learner.policy, TASK.id, episodes=10, seed=seed).mean >= 475.0

@@ -24,7 +24,7 @@ Demonstrations(episodes).save("unclipped.npz")
 
 
 def call(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A line of the README, as a shell in ``folder`` would run it."""
+    """A line of the README, as a shell in ``folder`` would run it. (The training takes up to seven minutes.)"""
     program, *arguments = shlex.split(line)
     start = [sys.executable] if program == "python" else [sys.executable, "-m", "dyna_ail"]
     return subprocess.run([*start, *arguments], cwd=folder, capture_output=True, text=True, timeout=900)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Remake this study: the default without one of its parts at a time, seeds 0 to 4, as many runs at a time as there are
 # cores; then the figures and the table. The default itself is part of results/interactions, whose run.sh comes first
-# and whose demonstrations these are (of Hopper and HalfCheetah those of results/dyna_ail). Runs that exist are skipped or gone on with.
+# and whose demonstrations these are (of Hopper and HalfCheetah those of results/dyna_ail). Runs that exist are skipped
+# or gone on with.
 set -euo pipefail
 out=${1:-results/runs/ablation}
 default=${2:-results/runs/interactions}
