@@ -13,10 +13,10 @@ without() { # folder, task, then what replaces the part
   case $task in Hopper-v5 | HalfCheetah-v5) set -- "$@" --vary "demos=$study/demos/$task.npz" ;; esac
   dyna-ail sweep --out "$out/$name" --seeds 5 --vary "task=$task" --vary planner.critic.real_updates=0 "$@"
 }
-for task in CartPole-v1 Hopper-v5 HalfCheetah-v5 Ant-v5; do
+for task in CartPole-v1 Hopper-v5 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
   without real_updates $task
 done
-for task in Hopper-v5 HalfCheetah-v5 Ant-v5; do
+for task in Hopper-v5 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
   without lost $task --vary lost_after=0
 done
 bash "$(dirname "$0")/figures.sh" "$out" "$default"
