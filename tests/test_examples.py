@@ -27,7 +27,7 @@ def call(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A line of the README, as a shell in ``folder`` would run it. (The training takes up to seven minutes.)"""
     program, *arguments = shlex.split(line)
     start = [sys.executable] if program == "python" else [sys.executable, "-m", "dyna_ail"]
-    return subprocess.run([*start, *arguments], cwd=folder, capture_output=True, text=True, timeout=900)
+    return subprocess.run([*start, *arguments], cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def output(line: str, folder: Path) -> str:
