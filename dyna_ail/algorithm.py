@@ -116,7 +116,7 @@ class DynaAIL:
             segment = self.rollout.collect(min(self.config.steps_per_iteration, budget - self.interactions))
             held_out, phases = self._held_out_error(segment), Phases(self.rollout.policy, segment.transitions.obs)
             # Line 4: store them in B.
-            self.replay.add(segment.transitions)
+            self.replay.add(segment.transitions, bool(segment.first[0]))
             # Line 5: update the discriminator (Eq. 6).
             progress = self.interactions / budget
             discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
@@ -129,8 +129,8 @@ class DynaAIL:
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             with phases.measure("planner"):
                 planner = self.planner.improve(self.replay, expert, progress, generator)
-                # Not in the paper: the policy keeps some noise.
-                self.rollout.policy.keep_noise(self.config.policy.least_std)
+            # Not in the paper: the policy keeps some noise.
+            self.rollout.policy.keep_noise(self.config.policy.least_std)
             # Not in the paper: the result is the moving average of the policy that learns.
             follow(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1

@@ -70,8 +70,6 @@ def restore(learner: DynaAIL, state: dict[str, Any]) -> bool:
     exact = learner.rollout.load_state_dict(state["rollout"])
     if isinstance(learner.rollout.env, Guard):
         learner.rollout.env.steps = learner.interactions  # what its messages count
-    if not (exact or state["rollout"]["rows"]):
-        learner.replay.cut()
     learner.generator.set_state(state["generator"])
     _set_random_state(state["random"])  # last: all above may draw
     return exact

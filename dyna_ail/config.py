@@ -83,7 +83,7 @@ class ForwardModelConfig:
     max_updates: int = 500
     """Most gradient steps per iteration."""
     sequence: int = 5
-    """Length of the recorded sequences on which the gru is trained."""
+    """Length of the recorded sequences on which the gru is trained; its memory knows no plan that is longer."""
 
 
 @dataclass(frozen=True)

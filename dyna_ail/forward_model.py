@@ -49,7 +49,8 @@ class ForwardModel(nn.Module):
 
     The networks predict the change of the state divided by its standard deviation in the buffer, and the logit of the
     probability that the episode goes on. Components of the state that are not seen stay as they are. Imagined states
-    are kept within the range of the buffer's states widened by 20%, which keeps long unrolls finite.
+    are kept within the range of the buffer's states, widened on each side by 20% of that of its next states:
+    long unrolls stay finite.
     """
 
     change_mean: Tensor
@@ -118,12 +119,13 @@ class ForwardModel(nn.Module):
         """
         c = self.config
         self._measure(replay.data)
-        updates = int(min(max(c.epochs * len(replay) / c.batch_size, c.min_updates), c.max_updates))
         length = c.sequence if c.architecture == "gru" else 1
+        updates = int(min(max(c.epochs * len(replay) / (c.batch_size * length), c.min_updates), c.max_updates))
         metrics: dict[str, float] = {}
         for _ in range(updates):
             loss, metrics = self.loss(*replay.sample_sequences(c.batch_size * c.ensemble, length, generator))
-            # The members share nothing, so K times the mean over the joint batch is the sum of their own losses.
+            # The members share nothing: K times the mean over the joint batch is the sum of their own losses (with the
+            # gru, whose sequences may end early, about so).
             metrics["grad_norm"] = adam_step("forward model", self.optimizer, c.ensemble * loss, self.parameters())
         return {**metrics, "updates": updates}
 

@@ -60,6 +60,8 @@ class Journal:
         shared = [TensorBoardOutputFormat(str(folder))] if tensorboard else []
         self.loggers = {name: Logger(str(folder), [table, *shared]) for name, table in self.tables.items()}
         self.health = Health()
+        for row in self.tables[record.DIAGNOSTICS].numbers():
+            self.health.notice(row)
         self.display = Display(config.interactions, state.get("checkpoint_at") or 0) if progress else None
         self.start = time.perf_counter() - state.get("seconds", 0.0)
         self.next_evaluation: int = state.get("next_evaluation", 0)

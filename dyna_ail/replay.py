@@ -60,18 +60,16 @@ class ReplayBuffer:
         """All stored transitions, in no particular order once the ring is full. A view: not to be kept or changed."""
         return self._ring[: len(self)]
 
-    def add(self, new: Transitions) -> None:
-        """Append ``new [N]`` in order."""
+    def add(self, new: Transitions, first: bool = False) -> None:
+        """Append ``new [N]`` in order; they open an episode if ``first``, also where that before has not ended."""
+        if first and len(self):
+            newest = (self.added - 1) % self.capacity
+            self._ring.truncated[newest] = ~self._ring.terminated[newest]
         kept = torch.arange(max(0, len(new) - self.capacity), len(new))
         where = (self.added + kept) % self.capacity
         for f in fields(new):
             getattr(self._ring, f.name)[where] = getattr(new, f.name)[kept]
         self.added += len(new)
-
-    def cut(self) -> None:
-        """End the newest transition's episode, as a time limit would: nothing that follows belongs to it."""
-        newest = (self.added - 1) % self.capacity
-        self._ring.truncated[newest] = ~self._ring.terminated[newest]
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors ``[N, ...]`` and how many transitions were ever added."""

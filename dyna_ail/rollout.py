@@ -74,6 +74,7 @@ class RealRollout:
         self.interactions = self.lost = 0
         self.before_step: Callable[[], object] = lambda: None
         self._obs: Tensor | None = None  # none between episodes
+        self._stepping = False
         # The segment in the making: its noise, and for every step so far one tensor of each kind.
         self._noise: Tensor | None = None
         self._rows: list[tuple[Tensor, ...]] = []
@@ -90,6 +91,8 @@ class RealRollout:
             EnvironmentFailure: the environment raised, hung, or returned NaN or something else than its space says.
             NonFiniteError: the policy's action is not finite.
         """
+        if self._stepping:  # an exception came out of the last step: where the environment stands, nobody knows
+            self._abandon_episode()
         if self._noise is None:
             self._noise = self.policy.noise((steps, 1), self.generator)
         for noise in self._noise[len(self._rows) :]:
@@ -112,9 +115,11 @@ class RealRollout:
         require_finite("the policy's action", drawn)
         action = decode_action(env.action_space, drawn.numpy())
         received = drawn if policy.discrete else torch.as_tensor(action, dtype=torch.float32)
+        self._stepping = True
         with self._undone_if_it_fails():
             raw, _, terminated, truncated, _ = env.step(action)
             next_obs = self._as_tensor(raw)
+        self._stepping = False
         self.interactions += 1
         first = not self._actions
         self._actions.append(action)
@@ -219,8 +224,12 @@ class RealRollout:
             over = any(ends)
         if not over and torch.equal(self._as_tensor(obs), self._obs) and self._random_state() == state["random"]:
             return True
-        self._obs = None
+        self._abandon_episode()
+        return False
+
+    def _abandon_episode(self) -> None:
+        """It counts as cut by a time limit where it was last seen; the next step opens a new one."""
+        self._stepping, self._obs = False, None
         if self._rows:
             *row, terminated, _, first = self._rows[-1]
             self._rows[-1] = (*row, terminated, ~terminated, first)
-        return False

@@ -43,11 +43,26 @@ class Rows(KVWriter):
         """Add a row. A new column has empty cells in the rows so far."""
         new, before = [key for key in key_values if key not in self.columns], self.data
         if new:
-            rows = list(csv.DictReader(io.StringIO(before.decode())))
+            rows = self.read()
             self.columns += new
             before = _lines(self.columns, [dict(zip(self.columns, self.columns, strict=True)), *rows])
         self._write(before + _lines(self.columns, [key_values]))
         self.rows += 1
+
+    def read(self) -> list[dict[str, str]]:
+        """The rows so far, by column."""
+        return list(csv.DictReader(io.StringIO(self.data.decode())))
+
+    def numbers(self) -> list[dict[str, float]]:
+        """The rows so far, by column; NaN where a cell is empty.
+
+        Raises:
+            InputError: a cell holds something else than a number.
+        """
+        try:
+            return [{name: float(cell or "nan") for name, cell in row.items()} for row in self.read()]
+        except (TypeError, ValueError) as error:  # more cells than columns, or words
+            raise InputError(f"{self.path} holds something else than numbers: {error}. Restore the file.") from error
 
     def close(self) -> None:
         """Nothing is open."""

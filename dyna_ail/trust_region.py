@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
@@ -45,8 +48,10 @@ def rollout_buffer(agent: TRPO, found: Trajectories) -> RolloutBuffer:
     reward = found.reward + agent.gamma * next_value * found.truncated
     buffer = RolloutBuffer(
         steps,
-        agent.observation_space,
-        agent.action_space,
+        _in_float32(
+            agent.observation_space
+        ),  # it stores rows in the dtype of the space; imagined states are not integers
+        _in_float32(agent.action_space),
         "cpu",
         gae_lambda=agent.gae_lambda,
         gamma=agent.gamma,
@@ -59,6 +64,10 @@ def rollout_buffer(agent: TRPO, found: Trajectories) -> RolloutBuffer:
     ended = found.terminated[-1] | found.truncated[-1]
     buffer.compute_returns_and_advantage(next_value[-1], ended.numpy())
     return buffer
+
+
+def _in_float32(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    return spaces.Box(-np.inf, np.inf, space.shape, np.float32) if isinstance(space, spaces.Box) else space
 
 
 def trust_region_step(agent: TRPO, buffer: RolloutBuffer) -> dict[str, float]:

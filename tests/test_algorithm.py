@@ -366,6 +366,11 @@ def test_an_iteration_leaves_the_policy_its_noise(planner):
     assert (std(0.2) > 0.2 - 1e-6).all()
 
 
+def test_the_noise_that_stays_is_not_the_planner_s():
+    settings = {"planner.method": "none", "policy.initial_std": 0.1, "policy.least_std": 0.2}
+    assert _learner("Hopper-v5", **settings).learn().metrics["policy/planner_kl"] == 0
+
+
 class Double(Point):
     """The same, with actions of double precision."""
 

@@ -121,6 +121,10 @@ def test_number_of_updates_follows_the_buffer():
     for epochs, expected in ((2.0, 20), (0.1, 3), (50.0, 30)):
         model = _model(hidden=(4,), batch_size=10, epochs=epochs, min_updates=3, max_updates=30)
         assert model.fit(_buffer(data), torch.Generator())["updates"] == expected
+    sequences = _model(
+        hidden=(4,), batch_size=10, epochs=10.0, min_updates=3, max_updates=99, architecture="gru", sequence=5
+    )
+    assert sequences.fit(_buffer(data), torch.Generator())["updates"] == 20, "of five transitions each"
 
 
 # --- known systems ---

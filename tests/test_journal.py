@@ -148,6 +148,31 @@ def test_what_blows_up_is_told_once(journal: Journal, learner: Any, capsys: pyte
     assert line == "warning: at 1,200 interactions critic/grad_norm rose to 300, 300 times its median so far."
 
 
+@pytest.mark.parametrize(("so_far", "told"), [((1.0, 2.0, 1.0), 1), ((1.0, 2.0, 1.0, 300.0), 0)])
+def test_what_blows_up_is_told_once_also_after_an_interruption(so_far, told, tmp_path: Path, learner: Any, capsys):
+    journal = make_journal(tmp_path)
+    for norm in so_far:
+        learner.advance(100, **{"critic/grad_norm": norm, "late": 1.0} if norm > 1 else {"critic/grad_norm": norm})
+        journal(learner)
+    journal.checkpoint(learner)
+    capsys.readouterr()
+    again = make_journal(tmp_path, saved_state(tmp_path))
+    learner.advance(100, **{"critic/grad_norm": 400.0})
+    again(learner)
+    assert capsys.readouterr().err.count("rose to 400") == told
+
+
+def test_a_table_that_holds_words_is_refused(tmp_path: Path, learner: Any):
+    journal = make_journal(tmp_path)
+    learner.advance(100, loss=1.0)
+    journal(learner)
+    journal.checkpoint(learner)
+    path = tmp_path / "diagnostics.csv"
+    path.write_text(path.read_text().replace("1.0", "one"))
+    with pytest.raises(InputError, match=r"diagnostics\.csv holds something else than numbers: .*'one'.*Restore"):
+        make_journal(tmp_path, saved_state(tmp_path))
+
+
 # Checkpoints
 
 

@@ -107,6 +107,17 @@ def test_runs_go_on_across_the_seam_but_not_from_newest_to_oldest():
     }
 
 
+def test_what_opens_an_episode_follows_on_nothing():
+    replay = ReplayBuffer(5, 1, 1)
+    replay.add(_numbered(0, 1), first=True)
+    replay.add(_numbered(2, 3))
+    assert not replay.data.truncated.any()
+    replay.add(_numbered(4, terminated=(4,)), first=True)
+    assert _runs(replay, 3) == {0: [0, 1, 2], 1: [1, 2, 3], 2: [2, 3], 3: [3], 4: [4]}
+    replay.add(_numbered(5), first=True)
+    assert replay.data.truncated.nonzero().flatten().tolist() == [3], "what terminated was not cut"
+
+
 def test_single_transitions_are_never_masked():
     replay = ReplayBuffer(4, 1, 1)
     replay.add(_numbered(0, 1, 2, terminated=(1,)))

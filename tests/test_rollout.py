@@ -95,6 +95,31 @@ def test_box_actions_are_clipped_for_the_environment_alone():
     assert all(space.contains(action) for action in env.received)
 
 
+@pytest.mark.parametrize("before", [1, 3])  # within the segment, and at its start
+def test_an_exception_in_the_midst_of_a_step_ends_the_episode(before: int):
+    """As when the user of a notebook presses stop: the environment has moved, but nobody has seen where to."""
+    env = Script(spaces.Discrete(3), (9, "c"), (9, "c"))
+    rollout = _rollout(env, discrete=True)
+    rollout.collect(2)
+    step = env.step
+
+    def interrupted(action: Any) -> Any:
+        if len(env.received) == before + 1:
+            env.step = step
+            step(action)
+            raise KeyboardInterrupt
+        return step(action)
+
+    env.step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        rollout.collect(4)
+    got = rollout.collect(4)
+    assert got.transitions.obs.flatten().tolist() == ([100, 101, 102, 103] if before == 1 else [2, 3, 100, 101])
+    assert got.first.nonzero().flatten().tolist() == [0 if before == 1 else 2]
+    assert got.transitions.truncated.nonzero().flatten().tolist() == ([] if before == 1 else [1])
+    assert rollout.interactions == 6
+
+
 def test_an_episode_of_which_d_is_sure_is_cut():
     """By the mean of the newest three of its own pairs; not where the environment ends it itself."""
     judged = {0: 0.9, 1: 0.9, 2: 1.0, 3: 0.99, 100: 1.0, 101: 1.0, 200: 1.0, 201: 1.0, 202: 1.0, 300: 0.95}

@@ -115,6 +115,15 @@ def test_advantages_of_several_rollouts_by_hand(space):
             assert buffer.returns[t, e] == pytest.approx(following + V[t, e].item(), rel=1e-3, abs=1e-4)
 
 
+def test_imagined_states_are_kept_as_they_are_where_real_ones_are_integers():
+    planner, replay = _planner(BOX)
+    found = planner.imagine(replay, torch.Generator().manual_seed(2))
+    planner.agent.observation_space = spaces.Box(0, 255, (3,), np.uint8)
+    assert (found.obs < 0).any()
+    buffer = rollout_buffer(planner.agent, found)
+    np.testing.assert_array_equal(buffer.observations, found.obs)
+
+
 @both_kinds
 def test_planning_lowers_the_cost_and_leaves_the_rest_alone(space):
     values = {"planner.batch_size": 64, "planner.updates": 15}
