@@ -23,7 +23,7 @@ def work() -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     folder, config = Path(order["folder"]), from_dict(order["config"])
     if is_begun(folder):
-        resume(folder, progress=False)
+        resume(folder, progress=False, force=True)
     else:
         train(config, folder, force=True, progress=False)
 

@@ -43,7 +43,7 @@ class Train:
     out: OptionalPath = None
     """Folder of the run, which must not exist; by default a new one, results/runs/TASK-PRESET-SEED-TIME."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Overwrite the run in --out; other files in the folder stay."""
+    """Overwrite the run in --out, whose other files stay; resuming, let a run without a checkpoint start over."""
     progress: bool = True
     """Show a progress bar; where the output is not a terminal, one line per evaluation."""
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -56,7 +56,7 @@ class Train:
         """Train.
 
         Raises:
-            InputError: --resume together with other settings than the run's, or with --out or --force.
+            InputError: --resume together with other settings than the run's, or with --out.
         """
         from dyna_ail.record import read_config
         from dyna_ail.run import resume, train
@@ -64,11 +64,12 @@ class Train:
         if self.resume is None:
             train(self.config, self.out, self.force, self.progress, self.tensorboard)
             return
-        if self.config != read_config(self.resume) or self.out or self.force:
+        if self.config != read_config(self.resume) or self.out:
             raise InputError(
-                "a run is resumed with its own configuration: besides --resume give only --progress or --tensorboard."
+                "a run is resumed with its own configuration: besides --resume give only --progress, --tensorboard or "
+                "--force."
             )
-        resume(self.resume, self.progress, self.tensorboard)
+        resume(self.resume, self.progress, self.tensorboard, self.force)
 
 
 @dataclass
@@ -130,7 +131,7 @@ class Plot:
             InputError: more than one figure asked for, or runs that do not fit it.
         """
         from dyna_ail import plots
-        from dyna_ail.record import FIGURE
+        from dyna_ail.record import FIGURE, is_begun
 
         options = {"held": self.held, "score": self.score, "share": self.share, "diagnostics": self.diagnostics}
         asked = [name for name, value in options.items() if value is not None and value is not False]
@@ -138,6 +139,8 @@ class Plot:
             raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
         name = f"{asked[0]}_figure.png" if asked else FIGURE
         out = self.out or (self.runs[0] / name if len(self.runs) == 1 else Path(name))
+        if len(self.runs) > 1 and self.out is None and is_begun(Path()):
+            raise InputError("a figure of several runs would overwrite that of the run in this folder; give --out.")
         if self.held is not None:
             files = plots.held_interactions(self.runs, out, self.held)
         elif self.score is not None:
@@ -341,11 +344,14 @@ class DemosConvert:
         import numpy as np
 
         from dyna_ail import formats
+        from dyna_ail.formats.episodes import Room
 
         _at_least("--episodes", self.episodes, 1)
         _check_seed(self.seed)
         _refuse_existing(Path(self.target), self.force)
         found = formats.load(self.source, self.task, self.episodes, self.seed)
+        room = Room.of(self.task)
+        found.check(room.observation_space, room.action_space)
         found = found.thin(self.thinned, np.random.default_rng(self.seed))
         print(f"{len(found.trajectories)} trajectories in {formats.save(found, self.target, self.task)}")
 
@@ -451,13 +457,13 @@ def _run(arguments: list[str]) -> int:
         asked = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), arguments[:2])) or arguments[0]
         raise InputError(f"unknown command {asked!r}: {nearest(asked, COMMANDS)}")
     name, rest = " ".join(arguments[:words]), arguments[words:]
-    command: Command = tyro.cli(
-        COMMANDS[name],
-        prog=f"dyna-ail {name}",
-        args=rest,
-        default=Train(_defaults(rest)) if name == "train" else tyro.MISSING_NONPROP,
-        use_underscores=True,
-    )
+    default = Train(_defaults(rest)) if name == "train" else tyro.MISSING_NONPROP
+    try:
+        command: Command = tyro.cli(
+            COMMANDS[name], prog=f"dyna-ail {name}", args=rest, default=default, use_underscores=True
+        )
+    except SystemExit as stop:  # after --help, or a message of its own
+        return stop.code if isinstance(stop.code, int) else 0
     command.run()
     return 0
 
@@ -506,7 +512,7 @@ def _expert_folder(task: str) -> Path:
 
 def _refuse_existing(out: Path, force: bool) -> None:
     if out.exists() and not force:
-        raise InputError(f"{out} exists; choose another --out, or overwrite it with --force.")
+        raise InputError(f"{out} exists; choose another name, or overwrite it with --force.")
 
 
 def _check_seed(seed: int) -> None:

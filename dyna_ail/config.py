@@ -466,7 +466,11 @@ def _validate(part: Any, prefix: str) -> None:
                 raise InputError(f"--{key} must be of type {getattr(hint, '__name__', hint)}; got {value!r}.")
             if kind not in (int, float) or item is None:
                 continue
-            if not math.isfinite(item) or item < 0 or (item == 0 and name not in MAY_BE_ZERO):
+            if isinstance(item, float) and not math.isfinite(item):
+                raise InputError(f"--{key} must be finite; got {value}.")
+            if item >= 2**63:
+                raise InputError(f"--{key} must be below 2**63.")
+            if item < 0 or (item == 0 and name not in MAY_BE_ZERO):
                 bound = "at least 0" if name in MAY_BE_ZERO else "at least 1" if kind is int else "above 0"
                 raise InputError(f"--{key} must be {bound}; got {value}.")
             if name in AT_MOST_ONE and item > 1:

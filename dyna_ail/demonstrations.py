@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.errors import InputError, one_line
+from dyna_ail.errors import InputError, one_line, printable
 from dyna_ail.files import check_archive, replacing
 from dyna_ail.spaces import action_dim, check_spaces, encode_actions
 
@@ -118,7 +118,7 @@ class Demonstrations:
     """Trajectories of one demonstrator on one task, with their provenance.
 
     Raises:
-        InputError: no trajectory, or trajectories of different tasks.
+        InputError: no trajectory, trajectories of different tasks, or metadata with other returns than numbers.
     """
 
     trajectories: tuple[Trajectory, ...]
@@ -150,6 +150,13 @@ class Demonstrations:
                     "all trajectories must be of one task: observation shape, action shape and action type are "
                     f"{_describe(*ours)} in trajectory 0 and {_describe(*theirs)} in trajectory {index}."
                 )
+        for name in ("expert_return", "random_return"):
+            value = self.metadata.get(name)
+            if value is not None and not _is_finite(value):
+                raise InputError(f"{name} must be a finite number; got {_brief(value)}.")
+        returns = self.metadata.get("returns")
+        if isinstance(returns, list) and not all(map(_is_finite, returns)):
+            raise InputError(f"returns must be finite numbers; got {_brief(returns)}.")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Demonstrations:
@@ -366,7 +373,7 @@ def _split(arrays: dict[str, npt.NDArray[Any]], thinned: int) -> tuple[Trajector
 def _parse_metadata(array: npt.NDArray[Any]) -> dict[str, Any]:
     try:
         metadata = json.loads(str(array))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"metadata must be a JSON text; {error}.") from error
     if array.ndim != 0 or array.dtype.kind != "U" or not isinstance(metadata, dict):
         raise InputError("metadata must be one JSON text that holds an object.")
@@ -381,6 +388,15 @@ def _expect(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> None:
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0])
         raise InputError(f"{name} must be finite; got NaN or infinity at row {row}.")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a finite number, and one that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**1023
+
+
+def _brief(value: object) -> str:
+    return printable(repr(value)[:60])
 
 
 def _describe(obs_shape: tuple[int, ...], action_shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:

@@ -59,11 +59,11 @@ def make_environments(
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from dyna_ail.envs.guard import Guard
+    from dyna_ail.envs.guard import LONGEST, Guard
     from dyna_ail.envs.tasks import make_env
 
     def make() -> gymnasium.Env:
-        return Monitor(Guard(make_env(task) if isinstance(task, str) else task(), step_timeout))
+        return Monitor(Guard(make_env(task) if isinstance(task, str) else task(), step_timeout, LONGEST))
 
     return DummyVecEnv([make] * episodes)
 

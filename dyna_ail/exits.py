@@ -7,7 +7,12 @@ import signal
 import sys
 from collections.abc import Callable
 
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError, one_line
+
+
+def mute() -> None:
+    """Write what is still printed to nowhere: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def guarded(work: Callable[[], int | None]) -> int:
@@ -22,13 +27,21 @@ def guarded(work: Callable[[], int | None]) -> int:
     except (NonFiniteError, EnvironmentFailure, SweepError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's own words
+            raise
+        print(
+            f"error: out of memory: {one_line(error)} Smaller networks, batches or buffers need less.", file=sys.stderr
+        )
+        return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute()
         return 1
     except OSError as error:  # a folder that may not be entered, a name too long, a full disk
         print(f"error: cannot use {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signum", signal.SIGINT)
-    except SystemExit as stop:  # tyro, after --help or a message of its own
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:  # not ours: from a library, or a module that the task names
+        print(f"error: the process was told to exit from within: {one_line(stop.code)}", file=sys.stderr)
+        return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,19 @@ def by_task(runs: Sequence[Path]) -> dict[str, list[Record]]:
         runs: folders of runs; one given twice counts once.
 
     Raises:
-        InputError: no folder at all, one without a run, or a file in it that cannot be read.
+        InputError: no folder at all, one without a run, a file in it that cannot be read, or two runs that do not even
+            differ in their seed.
     """
     folders = {path.resolve(): path for path in runs}.values()
     if not folders:
         raise InputError("no run given: name the folder of at least one, such as results/runs/NAME.")
     tasks: dict[str, list[Record]] = {}
     for record in [read(path) for path in folders]:
-        tasks.setdefault(record.config.task, []).append(record)
+        records = tasks.setdefault(record.config.task, [])
+        for other in records:
+            if replace(other.config, safety=record.config.safety) == record.config:
+                raise InputError(f"{other.path} and {record.path} are runs of one setting and seed: leave one out.")
+        records.append(record)
     return tasks
 
 

@@ -16,7 +16,8 @@ from dyna_ail import checkpoint, record
 from dyna_ail.config import Config
 from dyna_ail.display import Display
 from dyna_ail.errors import EnvironmentFailure, Stopped
-from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
+from dyna_ail.evaluation import Evaluation, evaluate, evaluation_seed, make_environments, normalised_score
+from dyna_ail.exits import mute
 from dyna_ail.health import Health
 from dyna_ail.rows import Rows
 from dyna_ail.statistics import HOLD, interactions_to
@@ -91,8 +92,8 @@ class Journal:
                 print(f"warning: at {done:,} interactions {warning}", file=sys.stderr)
         if (done >= self.next_evaluation or done >= self.config.interactions) and done != self.evaluated_at:
             self._evaluate(learner)
-        elif self.display:
-            self.display.advance(done)
+        else:
+            self._show(done)
 
     def before_step(self, learner: DynaAIL) -> None:
         """Write a checkpoint if one is due or the run is to stop; called before every step of the environment.
@@ -149,8 +150,15 @@ class Journal:
         self._write(record.PROGRESS, row, done)
         self.next_evaluation = (done // every + 1) * every
         self.evaluated_at = done
-        if self.display:
-            self.display.advance(done, result, score)
+        self._show(done, result, score)
+
+    def _show(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
+        try:
+            if self.display:
+                self.display.advance(done, result, score)
+        except BrokenPipeError:  # the reader of the output, such as head, has gone; the run goes on
+            self.display = None
+            mute()
 
     def _write(self, table: str, row: dict[str, Any], step: int) -> None:
         for key, value in row.items():

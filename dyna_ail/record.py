@@ -190,9 +190,15 @@ def is_begun(folder: Path) -> bool:
 
 def is_finished(folder: Path, config: Config) -> bool:
     """Whether the run in ``folder`` has come to its end."""
+    done = interactions_done(folder)
+    return done is not None and done >= config.interactions
+
+
+def interactions_done(folder: Path) -> int | None:
+    """Interactions at the last evaluation of the run in ``folder``; None before the first."""
     if not (folder / PROGRESS).exists() or not (folder / PROGRESS).stat().st_size:
-        return False
-    return bool(read_progress(folder / PROGRESS)["interactions"][-1] >= config.interactions)
+        return None
+    return int(read_progress(folder / PROGRESS)["interactions"][-1])
 
 
 def _processor() -> str:
@@ -241,7 +247,7 @@ def read_references(folder: Path, task: str) -> dict[str, float | None]:
     references = _read_json(path).get("references", {})
     try:
         return {name: None if references[name] is None else float(references[name]) for name in ("random", "expert")}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path} must hold references, the returns of random and expert (numbers or null); it holds {references!r}."
         ) from error
@@ -291,6 +297,9 @@ def read_progress(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
     try:
         # A row with too many cells has them under the name None, a row with too few has None in them.
-        return {name: np.array([float(row[name]) for row in rows]) for name in set().union(*rows)}
+        found = {name: np.array([float(row[name]) for row in rows]) for name in set().union(*rows)}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
+    if found["interactions"][0] != 0 or not (np.diff(found["interactions"]) > 0).all():  # NaN is not above 0
+        raise InputError(f"{path} is damaged: its interactions must rise from 0.")
+    return found

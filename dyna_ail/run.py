@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dyna_ail import formats, record
 from dyna_ail.config import Config
 from dyna_ail.demonstrations import Demonstrations, ExpertPairs
@@ -81,21 +79,24 @@ def train(
     return folder
 
 
-def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Path:
+def resume(folder: Path, progress: bool = True, tensorboard: bool = False, force: bool = False) -> Path:
     """Go on with an interrupted run, to the end that it would have had: bit for bit, on the same machine and versions.
 
-    What was written after the checkpoint is made again. A run without a checkpoint starts over.
+    What was written after the checkpoint is made again. A run without a checkpoint starts over, with ``force`` also if
+    that erases more than the evaluation before its first interaction.
 
     Args:
         folder: the run's folder.
         progress: as :func:`train`.
         tensorboard: as :func:`train`.
+        force: start over even if evaluations are erased.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: no run, one in progress, all of its checkpoints are damaged, or the disk is full.
+        InputError: no run, one in progress, one without a checkpoint whose evaluations would be erased, all of its
+            checkpoints are damaged, or the disk is full.
         EnvironmentFailure, NonFiniteError, Stopped: as :func:`train`.
     """
     import torch
@@ -120,6 +121,12 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False) -> Pa
     if record.is_finished(folder, config):
         print(f"{folder} is finished: {config.interactions:,} interactions.")
         return folder
+    done = record.interactions_done(folder)
+    if done and not force:
+        raise InputError(
+            f"{folder} has no checkpoint to go on from, and starting over would erase its {done:,} interactions; do so "
+            f"with --resume {folder} --force."
+        )
     print("no checkpoint yet: starting over")
     return train(config, folder, True, progress, tensorboard)
 
@@ -266,15 +273,8 @@ def _stop_on_signal(journal: Journal) -> Iterator[None]:
 
 
 def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
-    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown.
-
-    Raises:
-        InputError: the metadata has something else than a number there.
-    """
+    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown."""
     found: dict[str, float | None] = {}
     for name, known in (("random", task.random), ("expert", task.expert)):
-        value = demonstrations.metadata.get(f"{name}_return", known)
-        if value is not None and not (isinstance(value, int | float) and np.isfinite(value)):
-            raise InputError(f"the demonstrations' {name}_return must be a finite number; got {value!r}.")
-        found[name] = value
+        found[name] = demonstrations.metadata.get(f"{name}_return", known)
     return found

@@ -278,7 +278,7 @@ def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
             raise
         finally:
             _running.discard(process)
-    if code == 0:
+    if code == 0 and record.is_finished(folder / cell.folder, cell.config):  # not if an environment ended it
         return Outcome(cell.name, "finished")
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Outcome(cell.name, "stopped")

@@ -18,7 +18,8 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
     """A Markdown table with one line for each task and setting.
 
     Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
-    a row at ``threshold`` or above; the median counts a seed that never holds it as infinite.
+    a row at ``threshold`` or above; the median counts a seed that never holds it (``-``) as infinite. ``?`` is of a run
+    that does not hold it yet and is not finished, ``n/a`` of one with fewer evaluations than three, such as cloning's.
 
     With ``against`` a column tells how many times that setting's interactions to the held score each other setting
     takes: the ratio of the medians, and its 95% bootstrap interval over seeds. A seed that never holds the score counts
@@ -55,6 +56,8 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
     """Of interactions to the held score, with its interval; blank where there is nothing to tell."""
     ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
     spent = np.array([record.progress["interactions"][-1] for record in records])
+    if not all(map(_finished, [*records, *baseline])):
+        return "?"
     if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not (spent.all() and ours.all()):
         return "-"
     ratio, low, high = ratio_of_medians(np.where(np.isinf(theirs), spent, theirs), ours)
@@ -67,15 +70,29 @@ def _held(records: Sequence[Record], threshold: float) -> list[float]:
     return [np.inf if interactions is None else interactions for interactions in found]
 
 
+def _told(record: Record, held: float) -> str:
+    """What the table says of the interactions to the held score of a run."""
+    if np.isfinite(held):
+        return f"{held:,.0f}"
+    if not _finished(record):
+        return "?"
+    return "-" if len(record.progress["score"]) >= HOLD else "n/a"
+
+
+def _finished(record: Record) -> bool:
+    return bool(record.progress["interactions"][-1] >= record.config.interactions)
+
+
 def _cells(records: Sequence[Record], threshold: float) -> list[str]:
     held = _held(records, threshold)
+    told = [_told(record, interactions) for record, interactions in zip(records, held, strict=True)]
     median = np.median(held)
     final = np.array([record.progress["score"][-1] for record in records])
     return [
         str(len(records)),
         f"{max(record.progress['interactions'][-1] for record in records):,.0f}",
-        ", ".join(f"{interactions:,}" if np.isfinite(interactions) else "-" for interactions in held),
-        f"{median:,.0f}" if np.isfinite(median) else "-",
+        ", ".join(told),
+        next((mark for mark in ("?", "n/a") if mark in told), f"{median:,.0f}" if np.isfinite(median) else "-"),
         _percent([record.progress["score"].max() for record in records]),
         _percent(final),
         f"{interquartile_mean(final):.0%}",

@@ -12,6 +12,7 @@ from sb3_contrib import TRPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+from dyna_ail.errors import NonFiniteError, one_line
 from dyna_ail.networks import require_finite
 
 
@@ -78,7 +79,12 @@ def trust_region_step(agent: TRPO, buffer: RolloutBuffer) -> dict[str, float]:
     """
     agent.rollout_buffer = buffer
     require_finite("TRPO's advantage", torch.as_tensor(buffer.advantages))
-    agent.train()
+    try:
+        agent.train()
+    except ValueError as error:  # torch's distributions refuse such parameters
+        raise NonFiniteError(
+            f"the policy's distribution became NaN or infinite in the TRPO step: {one_line(error)}"
+        ) from error
     for name, weights in agent.policy.named_parameters():
         require_finite(f"the policy's {name} after the TRPO step", weights)
     logged = agent.logger.name_to_value

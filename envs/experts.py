@@ -27,6 +27,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
 
+from dyna_ail.config import SafetyConfig
+from dyna_ail.envs.guard import LONGEST, Guard
 from dyna_ail.envs.sb3_policy import acting
 from dyna_ail.envs.tasks import make_env, versions
 from dyna_ail.errors import InputError
@@ -158,7 +160,7 @@ def train_expert(
     check_spaces(env.observation_space, env.action_space)
     env.close()
     last = _read_last(out, task, seed) if resume else Last(task, seed)
-    train_envs = _envs(task, recipe, recipe.n_envs, seed + last.steps)
+    train_envs = _envs(task, recipe, recipe.n_envs, (seed + last.steps) % 2**32)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -177,10 +179,10 @@ def train_expert(
         "command": f"dyna-ail expert train --task {task} --timesteps {steps} --seed {seed} "
         f"--out {shlex.quote(str(out))}",
     }
-    test_envs = _envs(task, recipe, EVALUATION_EPISODES, seed + 10_000, training=False)
+    test_envs = _envs(task, recipe, EVALUATION_EPISODES, (seed + 10_000) % 2**32, training=False)
     try:
         algorithm: type[BaseAlgorithm] = getattr(sb3_contrib, recipe.algorithm)
-        model = algorithm("MlpPolicy", train_envs, seed=seed + last.steps, device="cpu", **recipe.settings)
+        model = algorithm("MlpPolicy", train_envs, seed=(seed + last.steps) % 2**32, device="cpu", **recipe.settings)
         if resume:
             _restore(model, out, last)
             last.resumed_at.append(last.steps)
@@ -328,7 +330,7 @@ def _restore(model: BaseAlgorithm, out: Path, last: Last) -> None:
 
 def _envs(task: str, recipe: Recipe, n_envs: int, seed: int, training: bool = True) -> VecEnv:
     def make() -> gymnasium.Env[Any, Any]:
-        env = make_env(task)
+        env: gymnasium.Env[Any, Any] = Guard(make_env(task), SafetyConfig.step_timeout, LONGEST)
         if recipe.seen is not None:
             kept = np.arange(env.observation_space.shape[0]) < recipe.seen  # type: ignore[index]
             env = TransformObservation(env, lambda obs: obs * kept, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ import numpy as np
 
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, one_line, printable
 
+LONGEST = 100_000
+"""Steps after which an episode that must end, in an environment without a time limit, counts as endless."""
+
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Passes everything through, and raises :class:`~dyna_ail.errors.EnvironmentFailure` with the step in its message.
@@ -21,14 +25,15 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         env: the environment.
         seconds: the longest that a step or a reset may take. An alarm signal watches it: only in the main thread,
             where the system has one that nobody else uses, and not inside a library that never returns to Python.
+        longest: steps that an episode may take if the environment has no time limit.
 
     Attributes:
         steps: so far, as the messages count them.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float, longest: float = math.inf) -> None:
         super().__init__(env)
-        self.seconds = seconds
+        self.seconds, self.longest = seconds, longest
         self.steps, self.in_episode = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -43,6 +48,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, checked."""
         self.steps, self.in_episode = self.steps + 1, self.in_episode + 1
+        if self.in_episode > self.longest and (self.spec is None or self.spec.max_episode_steps is None):
+            self._fail("has not ended its episode, and has no time limit: register it with max_episode_steps")
         found = self._watched(lambda: self.env.step(action))
         if not (isinstance(found, tuple) and len(found) == 5):
             self._fail(f"returned {_brief(found)}, not (observation, reward, terminated, truncated, info)")
@@ -69,8 +76,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         except (InputError, NonFiniteError):
             raise
         except _TooLong:
-            self._fail(f"did not answer within {self.seconds:g} seconds (--safety.step_timeout)")
-        except Exception as error:
+            self._fail(f"did not answer within {self.seconds:g} seconds (in training: --safety.step_timeout)")
+        except (Exception, SystemExit) as error:  # some simulators exit when their window is closed
             self._fail(f"raised {type(error).__name__}: {one_line(error).removesuffix('.')}", error)
 
     def _check(self, obs: Any, info: Any) -> None:
@@ -86,7 +93,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not isinstance(info, dict):
             self._fail(f"returned {_brief(info)} as info, not a dictionary")
 
-    def _fail(self, what: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
         where = f"in a reset after {self.steps:,} steps"
         if self.in_episode:
             where = f"at its step {self.steps:,}, step {self.in_episode:,} of the episode"
@@ -116,7 +123,7 @@ def _alarm(seconds: float) -> Iterator[None]:
     if not _can_watch():
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems
     try:
         yield
     finally:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dyna_ail.config import SafetyConfig
 from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.envs.guard import LONGEST, Guard
 from dyna_ail.envs.sb3_policy import Policy, actor
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
 from dyna_ail.errors import InputError, one_line
@@ -34,10 +36,11 @@ def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tupl
 
     Raises:
         InputError: unknown task, fewer than one episode, or NaN or infinite values in an episode.
+        EnvironmentFailure: the environment raised, hung, or returned something else than its spaces say.
     """
     if episodes < 1:
         raise InputError(f"--episodes must be at least 1; got {episodes}.")
-    env = make_env(task)
+    env = Guard(make_env(task), SafetyConfig.step_timeout, LONGEST)
     reset_seeds = _reset_seeds(seed, episodes)
     trajectories = []
     for reset_seed in reset_seeds:
@@ -159,8 +162,9 @@ def random_return(task: str, episodes: int = REFERENCE_EPISODES, seed: int = 0) 
 
     Raises:
         InputError: unknown task.
+        EnvironmentFailure: as :func:`record_episodes`.
     """
-    env = make_env(task)
+    env = Guard(make_env(task), SafetyConfig.step_timeout, LONGEST)
     env.action_space.seed(seed)
     returns = []
     for reset_seed in _reset_seeds(seed, episodes):

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from dyna_ail.config import SafetyConfig
+from dyna_ail.envs.guard import Guard
 from dyna_ail.envs.tasks import make_env
 
 Array = npt.NDArray[Any]
@@ -61,7 +63,7 @@ class Replayer:
         Raises:
             InputError: unknown task, or an environment that cannot be made.
         """
-        self.env = make_env(task, disable_env_checker=True)
+        self.env = Guard(make_env(task, disable_env_checker=True), SafetyConfig.step_timeout)
         self._way: Restore | None = None
         self._tried = False
 

@@ -62,7 +62,7 @@ BRIEF: dict[str, object] = {**CLASSIC, "every": 1, "interactions": 10_000, "cost
 # The last 78 observations of Ant and Humanoid are contact forces: the model hardly foresees them, and they tell D every
 # policy at once. They are hidden here; to most of the literature they were zeros (versions 2 and 3 of these tasks with
 # MuJoCo 2, https://github.com/openai/gym/issues/1541).
-HUMANOID: dict[str, object] = {"trajectories": 80, "interactions": 60_000, "seen": 270}
+HUMANOID: dict[str, object] = {"trajectories": 80, "interactions": 120_000, "seen": 270}
 
 TASKS: dict[str, Task] = {
     task.id: task
@@ -96,8 +96,10 @@ def get_task(id: str) -> Task:
     if module:
         try:
             importlib.import_module(module)
-        except Exception as error:  # a user's module may fail in any way
-            raise InputError(f"cannot import module {module!r} of task {id!r}: {error}") from error
+        except (Exception, SystemExit) as error:  # a user's module may fail in any way
+            raise InputError(
+                f"cannot import module {module!r} of task {id!r}: {type(error).__name__}: {error}"
+            ) from error
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
@@ -121,8 +123,8 @@ def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
             mujoco.set_mju_user_warning(_warn)
         return gymnasium.make(task.id, **kwargs)
-    except Exception as error:  # missing simulators and wrong versions raise anything
-        raise InputError(f"cannot make the environment of task {id!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # missing simulators and wrong versions raise anything
+        raise InputError(f"cannot make the environment of task {id!r}: {type(error).__name__}: {error}") from error
 
 
 def _warn(message: str) -> None:

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stable_baselines3
+import torch
 from cartpole import record, tiny_options
 
 from dyna_ail.cli import COMMANDS, main
 from dyna_ail.config import Config
 from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.exits import guarded
 
 BROKEN_ENVIRONMENT = '''
 import gymnasium
@@ -87,9 +89,18 @@ def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     monkeypatch.chdir(tmp_path)
     assert main(["plot", str(run)]) == 0
     assert capsys.readouterr().out.split() == [str(run / "learning_curve.png")]
-    shutil.copytree(run, "another")
+    another = shutil.copytree(run, Path("another"))
+    refused(capsys, ["plot", str(run), "another"], "another are runs of one setting and seed: leave one out")
+    config = json.loads((another / "config.json").read_text())
+    (another / "config.json").write_text(json.dumps({**config, "seed": 1}))
     assert main(["plot", str(run), "another"]) == 0
     assert capsys.readouterr().out.split() == [f"learning_curve.{kind}" for kind in ("png", "pdf", "csv")]
+    Path("mine.csv").write_text("my,data\n")
+    refused(capsys, ["plot", str(run), "another", "--out", "mine.png"], r"mine\.csv, .*, holds something else")
+    assert Path("mine.csv").read_text() == "my,data\n"
+    monkeypatch.chdir(another)
+    refused(capsys, ["plot", str(run), "."], "that of the run in this folder")
+    monkeypatch.chdir(tmp_path)
     assert main(["plot", str(run), "--out", "figures/one.png"]) == 0
     assert Path("figures/one.png").exists()
     assert main(["plot", str(run), "--out", "figures/one.pdf"]) == 0
@@ -155,8 +166,12 @@ def test_demonstrations_are_converted_and_checked(
     assert main(["demos", "check", "back.npz", *task]) == 0
     assert "0 errors" in capsys.readouterr().out
     assert main(["demos", "check", "back.npz", "--task", "Acrobot-v1"]) == 2
-    found = capsys.readouterr()
-    assert "error" in found.out + found.err and "Traceback" not in found.err
+    assert "The trajectories have observations (4,)" in capsys.readouterr().out
+    refused(
+        capsys,
+        ["demos", "convert", "back.npz", "other.npz", "--task", "Acrobot-v1"],
+        r"shape \(4,\), the task has \(6,\)",
+    )
 
     refused(capsys, ["demos", "convert", str(demos), "back.npz", *task], "--force")
     refused(capsys, ["demos", "convert", str(demos), "here.csv", *task], r"ends in \.npz, or a Minari id")
@@ -485,3 +500,15 @@ def test_what_the_system_refuses_is_one_message(command, run, demos, tmp_path, c
     long = "x" * 300  # no file system takes it as a name
     given = [*tiny_options(), "--demos", str(demos)] if command == "train" else [str(run)]
     refused(capsys, [command, *given, "--out", f"{long}.png"], "(cannot|name).*too long")
+
+
+def test_what_ends_the_process_from_within_is_told(capsys: pytest.CaptureFixture[str]):
+    assert guarded(lambda: sys.exit("the window was closed")) == 1
+    assert capsys.readouterr().err == "error: the process was told to exit from within: the window was closed.\n"
+
+
+def test_too_little_memory_is_told(capsys: pytest.CaptureFixture[str]):
+    assert guarded(lambda: len(torch.zeros(10**15))) == 2
+    assert re.match("error: out of memory: .*allocate .* Smaller networks, batches", capsys.readouterr().err)
+    with pytest.raises(RuntimeError, match="size"):
+        guarded(lambda: len(torch.zeros(2) + torch.zeros(3)))

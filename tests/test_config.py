@@ -56,6 +56,13 @@ CHOICES = {
 }
 
 
+def test_numbers_that_nothing_can_hold_are_refused():
+    with pytest.raises(InputError, match="--interactions must be below 2"):
+        Config(interactions=10**400)
+    with pytest.raises(InputError, match="--safety.step_timeout must be finite; got inf"):
+        with_values(Config(), {"safety.step_timeout": math.inf})
+
+
 def test_every_number_is_found():
     assert len(NUMBERS) > 45 and "planner.critic.target_rate" in NUMBERS and "discriminator.hidden" in NUMBERS
 

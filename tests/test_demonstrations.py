@@ -144,6 +144,10 @@ def with_nan(shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def told(metadata: str) -> dict[str, Any]:
+    return change(metadata=np.asarray(metadata))
+
+
 MALFORMED = {
     "missing keys": (change(reward=None, lengths=None), "missing from it: reward, lengths"),
     "pickled objects": (change(obs=np.array([{}], dtype=object)), "allow_pickle=False"),
@@ -164,6 +168,11 @@ MALFORMED = {
     "int terminated": (change(terminated=np.array([1, 0])), "terminated must be bool"),
     "float lengths": (change(lengths=np.array([2.0, 3.0])), "lengths must be int64"),
     "metadata not JSON": (change(metadata=np.asarray("{task")), "metadata must be a JSON text"),
+    "metadata too deep": (change(metadata=np.asarray("[" * 9000 + "]" * 9000)), "metadata must be a JSON text"),
+    "expert in words": (told('{"expert_return": "good"}'), "expert_return must be a finite number; got 'good'"),
+    "endless expert": (told('{"expert_return": Infinity}'), "expert_return must be a finite number; got inf"),
+    "huge random": (told('{"random_return": 1%s}' % ("0" * 400)), "random_return must be a finite number; got 1000"),
+    "returns in words": (told('{"returns": ["a", {}]}'), "returns must be finite numbers"),
     "metadata not an object": (change(metadata=np.asarray("[1]")), "JSON text that holds an object"),
 }
 

@@ -54,12 +54,15 @@ def test_module_is_imported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "gymnasium.register('UsersOwn-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=7)\n"
     )
     (tmp_path / "users_broken_task.py").write_text("1 / 0\n")
+    (tmp_path / "users_exiting_task.py").write_text("import sys\nsys.exit('no licence')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     env = make_env("users_own_task:UsersOwn-v0")
     assert env.spec is not None and env.spec.max_episode_steps == 7
     env.close()
     with pytest.raises(InputError, match="cannot import module 'users_broken_task'.*division by zero"):
         get_task("users_broken_task:UsersOwn-v0")
+    with pytest.raises(InputError, match="cannot import module 'users_exiting_task'.*SystemExit: no licence"):
+        get_task("users_exiting_task:UsersOwn-v0")
     with pytest.raises(InputError, match="cannot import module 'CartPole-v1'"):
         get_task("CartPole-v1:")
     with pytest.raises(InputError, match="cannot import module 'no_such_module'"):

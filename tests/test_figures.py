@@ -66,6 +66,8 @@ def test_a_run_that_may_still_hold_it_is_not_drawn_as_one_that_does_not(tmp_path
     with pytest.raises(InputError, match="part is not finished, at 2,000 of 18,000 interactions"):
         held_interactions(runs, tmp_path / "held.png")
     held_interactions(runs[:1], tmp_path / "held.png")
+    with pytest.raises(InputError, match="bc has fewer evaluations than 3, too few to hold"):
+        held_interactions([make_run(tmp_path / "bc", [99.0], preset="bc")], tmp_path / "held.png")
 
 
 def test_held_interactions_only_against_numbers(tmp_path: Path):
@@ -163,6 +165,13 @@ def test_a_page_is_for_one_task_and_needs_iterations(tmp_path: Path):
     for run in (hopper, cloned):
         with pytest.raises(InputError, match="holds no iteration"):
             diagnostics_page([run], tmp_path / "page.png")
+
+
+def test_diagnostics_that_are_no_text_are_refused(tmp_path: Path):
+    run = make_run(tmp_path / "run", [0.0, 95.0])
+    (run / "diagnostics.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"diagnostics\.csv cannot be read"):
+        diagnostics_page([run], tmp_path / "page.png")
 
 
 def test_a_run_s_tables_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -20,12 +20,15 @@ import numpy as np
 import pytest
 import torch
 from cartpole import TINY, tiny_options
+from gymnasium.envs.classic_control import PendulumEnv
 from interrupted import Interrupter, outcome
 
 from dyna_ail import checkpoint
 from dyna_ail.cli import main
 from dyna_ail.envs.guard import Guard
+from dyna_ail.envs.recording import random_return, record_episodes
 from dyna_ail.errors import EnvironmentFailure
+from dyna_ail.evaluation import make_environments
 from dyna_ail.journal import Journal
 
 FAULTY = '''
@@ -103,7 +106,7 @@ UNPACKED = r"(returned .*, not \(.*\)|raised ValueError: (not enough|too many) v
 FAULTS = [
     ("step raise", STEP + r"raised RuntimeError: the motor is stuck\."),
     ("step divide", STEP + r"raised ZeroDivisionError: division by zero\."),
-    ("step hang", STEP + r"did not answer within 0.5 seconds \(--safety.step_timeout\)\."),
+    ("step hang", STEP + r"did not answer within 0.5 seconds \(in training: --safety.step_timeout\)\."),
     ("step short", STEP + UNPACKED),
     ("step shape", STEP + r"returned an observation of shape \(3,\), its space says \(4,\)\."),
     ("step terminated", STEP + r"returned None as terminated, not True or False\."),
@@ -168,6 +171,43 @@ def test_a_failing_environment(fault: str, message: str, folder: Path, demos: Pa
     assert main(["train", "--resume", "run", "--no-progress"]) == 0
     assert not capsys.readouterr().err
     assert outcome(Path("run")) == expected
+
+
+STUCK = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Stuck(CartPoleEnv):
+    def step(self, action):
+        raise ConnectionError("the motor is stuck")
+
+gymnasium.register("Stuck-v0", Stuck, max_episode_steps=500)
+"""
+
+
+def test_an_environment_that_fails_elsewhere(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    task = ["--task", "stuck:Stuck-v0"]
+    for command in (["demos", "check", str(demos)], ["expert", "train", "--timesteps", "600", "--no-progress"]):
+        assert main([*command, *task]) == 1
+        said = capsys.readouterr().err
+        assert re.fullmatch("error: the environment failed at its step .* ConnectionError: the motor is stuck.\n", said)
+    with pytest.raises(EnvironmentFailure, match="the motor is stuck"):
+        record_episodes("stuck:Stuck-v0", lambda obs: 0, episodes=1, seed=0)
+    with pytest.raises(EnvironmentFailure, match="the motor is stuck"):
+        random_return("stuck:Stuck-v0")
+
+
+def test_an_episode_that_never_ends_is_no_evaluation(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dyna_ail.envs.guard.LONGEST", 50)
+    endless = make_environments(PendulumEnv, 1)
+    endless.reset()
+    for _ in range(50):
+        endless.step(np.zeros((1, 1)))
+    with pytest.raises(EnvironmentFailure, match="step 51.*has no time limit: register it with max_episode_steps"):
+        endless.step(np.zeros((1, 1)))
 
 
 def test_an_environment_that_is_not_mended(folder: Path, demos: Path, capsys: pytest.CaptureFixture[str]):
@@ -373,13 +413,18 @@ def test_without_an_alarm_in_another_thread():
     assert answers == [GOOD[0]]
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_who_asks_to_stop_is_heard(stop: type[BaseException]):
+def test_who_asks_to_stop_is_heard():
     def stopped() -> None:
-        raise stop
+        raise KeyboardInterrupt
 
-    with pytest.raises(stop):
+    with pytest.raises(KeyboardInterrupt):
         Guard(Toy(stopped), 1.0).step(0)
+
+
+@pytest.mark.parametrize("code", [0, None, "the window was closed"])
+def test_an_environment_that_exits_has_failed(code: object):
+    with pytest.raises(EnvironmentFailure, match="it raised SystemExit" + (f": {code}" if code else "")):
+        Guard(Toy(lambda: sys.exit(code)), 1.0).step(0)
 
 
 @pytest.mark.parametrize("deed", [lambda: 1 / 0, lambda: time.sleep(30)], ids=["raises", "hangs"])

@@ -192,6 +192,21 @@ def test_a_value_that_is_not_finite_names_trpo(space):
         step.update(segment, 0.5, G)
 
 
+def test_a_distribution_that_is_not_finite_names_trpo(monkeypatch):
+    """Within its step torch finds it first, and raises an error of its own."""
+    step = _step(DISCRETE)
+    segment = _segment(step, 20)
+
+    def train():
+        torch.distributions.Categorical(logits=torch.tensor([[torch.nan, 0.0]]))
+
+    monkeypatch.setattr(step.agent, "train", train)
+    with pytest.raises(
+        NonFiniteError, match="distribution became NaN or infinite in the TRPO step: Expected parameter"
+    ):
+        step.update(segment, 0.5, G)
+
+
 def test_none_does_nothing():
     step = _step(BOX)
     before = copy.deepcopy(step.agent.policy.state_dict())

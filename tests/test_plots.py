@@ -159,15 +159,33 @@ def test_study_without_versions_is_drawn(tmp_path: Path):
     assert learning_curves([folder], tmp_path / "one.png")[0].exists()
 
 
+HEADER = "interactions,imagined,return_mean,return_std,score,seconds\n"
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
         ("progress.csv", "", "holds no evaluation"),
-        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n", "holds no evaluation"),
+        ("progress.csv", HEADER, "holds no evaluation"),
         ("progress.csv", "interactions,score\n0,1\n", "lacks the columns imagined, return_mean"),
-        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,x,1,1,1\n", "damaged"),
-        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,1\n", "damaged"),
-        ("progress.csv", "interactions,imagined,return_mean,return_std,score,seconds\n0,0,1,1,1,1,7\n", "damaged"),
+        ("progress.csv", HEADER + "0,0,x,1,1,1\n", "damaged"),
+        ("progress.csv", HEADER + "0,0,1\n", "damaged"),
+        ("progress.csv", HEADER + "0,0,1,1,1,1,7\n", "damaged"),
+        (
+            "progress.csv",
+            HEADER + "nan,0,1,1,1,1\n",
+            "interactions must rise from 0",
+        ),
+        (
+            "progress.csv",
+            HEADER + "0,0,1,1,1,1\n0,0,1,1,1,1\n",
+            "interactions must rise from 0",
+        ),
+        (
+            "progress.csv",
+            HEADER + "500,0,1,1,1,1\n",
+            "interactions must rise from 0",
+        ),
         ("progress.csv", "\x00\x01\xff", "progress.csv"),
         ("config.json", "{", "cannot be read as JSON"),
         ("config.json", "[]", "must hold a JSON object"),
@@ -182,6 +200,15 @@ def test_damaged_run_is_refused(tmp_path: Path, file: str, text: str, message: s
     with pytest.raises(InputError, match=message):
         learning_curves([folder], tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
+
+
+def test_long_labels_take_several_lines(tmp_path: Path):
+    demos = "a/very/long/path/to/the/demonstrations/" * 5 + "demos.npz"
+    runs = [make_run(tmp_path / "a", [0, 90], demos=demos), make_run(tmp_path / "b", [0, 90], demos=demos[2:])]
+    axes = panel(*runs)
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert all(len(line) <= 72 for text in texts for line in text.splitlines())
+    assert "".join(texts[0].split()) == f"dyna-ail,demos={demos}(seed0)"
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path):

@@ -319,7 +319,7 @@ def test_killed_between_the_policy_and_its_row(
         with pytest.raises(Killed):
             train(small(), tmp_path / "run", progress=False)
     assert (tmp_path / "run" / "policy.zip").exists()
-    assert resumed(tmp_path / "run") == 0
+    assert resumed(tmp_path / "run", *["--force"] * (at > 0)) == 0
     assert "starting over" in capsys.readouterr().out
     assert outcome(tmp_path / "run") == whole
 
@@ -359,13 +359,21 @@ def test_killed_at_the_very_end(
     assert files(tmp_path / "run") == FILES
 
 
-def test_without_a_checkpoint_the_run_starts_over(interrupter: Interrupter, tmp_path: Path, demos: Path, capsys):
+@pytest.mark.parametrize("at", [130, 290])  # before and after an evaluation
+def test_without_a_checkpoint_the_run_starts_over(
+    at: int, interrupter: Interrupter, tmp_path: Path, demos: Path, capsys
+):
     config = small(demos=str(demos))
-    interrupter.kill_at = 130
+    interrupter.kill_at = at
     with pytest.raises(Killed):
         train(config, tmp_path / "run", progress=False)
     interrupter.kill_at = None
-    assert resumed(tmp_path / "run") == 0
+    capsys.readouterr()
+    if at > 200:
+        refused(
+            capsys, tmp_path / "run", r"no checkpoint .* would erase its \d+ interactions; .* --resume .*run --force"
+        )
+    assert resumed(tmp_path / "run", *["--force"] * (at > 200)) == 0
     assert "no checkpoint yet: starting over" in capsys.readouterr().out
     assert outcome(tmp_path / "run") == interrupter.run(config, tmp_path / "whole")
 
@@ -409,7 +417,6 @@ def test_a_run_in_progress_is_left_alone(stopped: Path, demos: Path, capsys):
         ["--planner.horizon", "4"],
         ["--safety.checkpoint_every", "9"],
         ["--out", "other"],
-        ["--force"],
         ["--preset", "gail"],
     ],
     ids=" ".join,

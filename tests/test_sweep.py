@@ -197,6 +197,23 @@ def test_a_run_that_fails_stops_no_other_and_is_named(
     assert "Traceback" not in captured.err
 
 
+EXITING = BROKEN.replace('raise ConnectionError("the robot is gone")', "os._exit(0)").replace(
+    "import ", "import os, ", 1
+)
+
+
+def test_a_run_that_ends_early_without_an_error_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], demos: Path
+):
+    exiting = BROKEN.replace('raise ConnectionError("the robot is gone")', '__import__("os")._exit(0)')
+    assert exiting != BROKEN
+    (tmp_path / "exiting.py").write_text(exiting.replace("Broken-v0", "Exiting-v0"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(options("task=exiting:Exiting-v0", f"demos={demos}", out=tmp_path / "sweep", jobs=1)) == 1
+    assert "exiting-Exiting-v0/dyna-ail/0: failed. exit code 0" in capfd.readouterr().err
+
+
 def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     command = options("interactions=3000", "safety.checkpoint_every=300", out=tmp_path / "sweep", jobs=1)
 

@@ -18,10 +18,10 @@ def cells(line: str) -> list[str]:
 def test_one_line_for_each_task_and_setting(tmp_path: Path):
     """Holding takes three evaluations in a row; a seed that never holds is infinite in the median."""
     runs = [
-        make_run(tmp_path / "b", [0, 95, 50, 91, 92, 93], seed=1),
-        make_run(tmp_path / "a", [0, 90, 90, 90, 80, 70], seed=0),
-        make_run(tmp_path / "c", [0, 95, 95, 10, 95, 95], seed=2),
-        make_run(tmp_path / "g", [0, 10, 20], preset="gail"),
+        make_run(tmp_path / "b", [0, 95, 50, 91, 92, 93], seed=1, interactions=10_000),
+        make_run(tmp_path / "a", [0, 90, 90, 90, 80, 70], seed=0, interactions=10_000),
+        make_run(tmp_path / "c", [0, 95, 95, 10, 95, 95], seed=2, interactions=10_000),
+        make_run(tmp_path / "g", [0, 10, 20], preset="gail", interactions=4_000),
         make_run(tmp_path / "w", [0, 99, 99, 99], task="Walker2d-v5", interval=1000),
     ]
     header, rule, *lines = scores(runs).splitlines()
@@ -55,10 +55,11 @@ def test_no_run_is_refused(tmp_path: Path):
 def test_ratio_to_another_setting(tmp_path: Path):
     """Seeds that never hold count with their budget, those of the baseline as infinite: both against the baseline."""
     late = [0, 10, 10, 10, 10, 10, 10, 95, 95, 95]
-    runs = [make_run(tmp_path / f"d{seed}", [0, 95, 95, 95, 95, 95], seed=seed) for seed in range(4)]
-    runs += [make_run(tmp_path / "d4", [0, 10, 10], seed=4)]
-    runs += [make_run(tmp_path / f"g{seed}", late, seed=seed, preset="gail") for seed in range(5)]
-    runs += [make_run(tmp_path / f"m{seed}", late[:6], seed=seed, preset="mgail") for seed in range(5)]
+    good = [0, 95, 95, 95, 95, 95]
+    runs = [make_run(tmp_path / f"d{seed}", good, seed=seed, interactions=10_000) for seed in range(4)]
+    runs += [make_run(tmp_path / "d4", [0, 10, 10, 0, 10, 10], seed=4, interactions=10_000)]
+    runs += [make_run(tmp_path / f"g{i}", late, seed=i, preset="gail", interactions=18_000) for i in range(5)]
+    runs += [make_run(tmp_path / f"m{i}", late[:6], seed=i, preset="mgail", interactions=10_000) for i in range(5)]
     found = [cells(line) for line in scores(runs, against="dyna-ail").splitlines()]
     assert found[0][6] == "times dyna-ail's"
     # Held from 2,000 in four of five seeds, from 14,000 in every one of gail. Where three or more of five draws are
@@ -73,17 +74,29 @@ def test_ratio_to_another_setting(tmp_path: Path):
 
 def test_no_ratio_where_the_baseline_never_holds(tmp_path: Path):
     runs = [
-        make_run(tmp_path / f"{preset}{seed}", [0, 10, 10], seed=seed, preset=preset)
+        make_run(tmp_path / f"{preset}{seed}", [0, 10, 10], seed=seed, preset=preset, interactions=4_000)
         for seed in range(2)
-        for preset in ("bc", "gail")
+        for preset in ("mgail", "gail")
     ]
     assert [cells(line)[6] for line in scores(runs, against="gail").splitlines()[2:]] == ["-", ""]
 
 
 def test_no_ratio_to_what_was_there_from_the_start(tmp_path: Path):
-    runs = [make_run(tmp_path / f"d{seed}", [95, 95, 95], seed=seed) for seed in range(2)]
-    runs += [make_run(tmp_path / f"g{seed}", [0, 95, 95, 95], seed=seed, preset="gail") for seed in range(2)]
+    runs = [make_run(tmp_path / f"d{seed}", [95, 95, 95], seed=seed, interactions=4_000) for seed in range(2)]
+    runs += [make_run(tmp_path / f"g{i}", [0, 95, 95, 95], seed=i, preset="gail", interactions=6_000) for i in range(2)]
     assert [cells(line)[6] for line in scores(runs, against="dyna-ail").splitlines()[2:]] == ["", "-"]
+
+
+def test_what_is_not_finished_or_too_short_is_no_failure(tmp_path: Path):
+    runs = [make_run(tmp_path / f"d{seed}", [0, 95, 95, 95], seed=seed) for seed in range(2)]
+    runs += [make_run(tmp_path / "d2", [0, 95, 80], seed=2)]
+    runs += [make_run(tmp_path / f"m{seed}", [0, 10, 10], seed=seed, preset="mgail") for seed in range(2)]
+    runs += [make_run(tmp_path / f"bc{seed}", [99], seed=seed, preset="bc") for seed in range(2)]
+    assert [cells(line)[4:7] for line in scores(runs, against="dyna-ail").splitlines()[2:]] == [
+        ["2,000, 2,000, ?", "?", ""],
+        ["?, ?", "?", "?"],
+        ["n/a, n/a", "n/a", "?"],
+    ]
 
 
 def test_unknown_setting_and_threshold_are_refused(tmp_path: Path):

@@ -12,7 +12,7 @@ import numpy as np
 from dyna_ail.config import nearest, to_dict
 from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task, flatten
-from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, write
+from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, wrapped, write
 from dyna_ail.record import DIAGNOSTICS, Record
 from dyna_ail.statistics import HOLD, bootstrap_interval, interactions_to, interquartile_mean
 
@@ -60,6 +60,8 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                         f"{record.path} is not finished, at {end:,.0f} of {record.config.interactions:,} interactions, "
                         f"and does not hold {THRESHOLD:.0%} yet: let it finish, or leave it out."
                     )
+                if len(record.progress["score"]) < HOLD:
+                    raise InputError(f"{record.path} has fewer evaluations than {HOLD}, too few to hold: leave it out.")
                 held[_number(record, key)].append(np.inf if reached is None else reached)
                 rows.append({"task": record.config.task, "setting": label, key: _number(record, key)})
                 rows[-1] |= {"seed": record.config.seed, "held_from": reached}
@@ -162,7 +164,7 @@ def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str
             if len(values) > 1:
                 error = np.abs(np.array(bootstrap_interval(values))[:, None] - mean)
             panel.errorbar(mean, index, xerr=error, color=look["color"], marker=look["marker"], capsize=3)
-        panel.set_yticks(range(len(groups)), list(groups))
+        panel.set_yticks(range(len(groups)), [wrapped(label, 40) for label in groups])
         panel.invert_yaxis()
         panel.set_xlabel(label)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

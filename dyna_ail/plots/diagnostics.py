@@ -104,6 +104,8 @@ def _table(record: Record) -> dict[str, np.ndarray]:
             table = columns(record, ("interactions", *next(csv.reader(file))))
     except (OSError, StopIteration, csv.Error) as error:
         raise InputError(empty) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
     if not table["interactions"].any():
         raise InputError(empty)
     return table

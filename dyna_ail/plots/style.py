@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +44,16 @@ def check_out(out: Path) -> None:
     """Refuse a figure that cannot be one, before any work.
 
     Raises:
-        InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table.
+        InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table or
+            a file that is not of a figure.
     """
     if out.suffix not in (".png", ".pdf") or out.is_dir():
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
     if out.with_suffix(".csv").name in (PROGRESS, DIAGNOSTICS):
         raise InputError(f"the numbers of {out} would overwrite a run's table; choose another --out.")
+    numbers = out.with_suffix(".csv")
+    if numbers.exists() and not numbers.read_bytes().startswith((b"task,setting,", b"setting,column,")):
+        raise InputError(f"{numbers}, where the figure's numbers go, holds something else; choose another --out.")
 
 
 def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure, list[Axes]]:
@@ -75,8 +80,17 @@ def tidy(axes: Axes) -> None:
 
 def legend(axes: Axes) -> None:
     """Below the panel, in one column where a label is too long for two."""
-    columns = 2 if max(len(label) for label in axes.get_legend_handles_labels()[1]) <= 36 else 1
-    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
+    lines, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(len(label) for label in labels) <= 36 else 1
+    labels = [wrapped(label, 72) for label in labels]
+    axes.legend(
+        lines, labels, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns
+    )
+
+
+def wrapped(label: str, width: int) -> str:
+    """A label in lines of at most ``width`` characters."""
+    return textwrap.fill(label, width, break_on_hyphens=False)
 
 
 def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
