@@ -202,7 +202,7 @@ def test_a_distribution_that_is_not_finite_names_trpo(monkeypatch):
 
     monkeypatch.setattr(step.agent, "train", train)
     with pytest.raises(
-        NonFiniteError, match="distribution became NaN or infinite in the TRPO step: Expected parameter"
+        NonFiniteError, match="became NaN or infinite in the TRPO step: Expected parameter"
     ):
         step.update(segment, 0.5, G)
 

@@ -10,7 +10,8 @@ many() { # folder, trajectories, every, task, interactions, then what to vary
   shift 5
   dyna-ail sweep --out "$out/$data" --seeds 5 --vary "task=$task" --vary "demos=$out/demos/$task.npz" \
     --vary "trajectories=$trajectories" --vary "every=$every" --vary "interactions=$interactions" \
-    --vary policy.least_std=0 --vary discriminator.recent=0 --vary lost_after=0 "$@" # the default then; the published have 0
+    --vary policy.least_std=0 --vary discriminator.recent=0 --vary lost_after=0 --vary planner.critic.real_updates=0 \
+    "$@" # the default then; the published have 0
 }
 for task in CartPole-v1 Hopper-v5 HalfCheetah-v5; do
   [ -e "$out/demos/$task.npz" ] || dyna-ail demos record --task "$task" --episodes 50 --out "$out/demos/$task.npz"
