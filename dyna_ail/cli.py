@@ -139,7 +139,7 @@ class Plot:
             raise InputError(f"one figure at a time: give one of {', '.join(f'--{name}' for name in asked)}.")
         name = f"{asked[0]}_figure.png" if asked else FIGURE
         out = self.out or (self.runs[0] / name if len(self.runs) == 1 else Path(name))
-        if len(self.runs) > 1 and self.out is None and is_begun(Path()):
+        if len(self.runs) > 1 and self.out is None and not asked and is_begun(Path()) and out.exists():
             raise InputError("a figure of several runs would overwrite that of the run in this folder; give --out.")
         if self.held is not None:
             files = plots.held_interactions(self.runs, out, self.held)
@@ -439,8 +439,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a value became NaN or infinite, the environment failed, or runs of a sweep did not finish; 2 the input
-        cannot be used; 130 stopped by Ctrl-C, 143 by SIGTERM.
+        0 done; 1 a value became NaN or infinite, the environment failed or ended the process, or runs of a sweep did
+        not finish; 2 the input cannot be used, or takes too much memory; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 

@@ -468,7 +468,7 @@ def _validate(part: Any, prefix: str) -> None:
                 continue
             if isinstance(item, float) and not math.isfinite(item):
                 raise InputError(f"--{key} must be finite; got {value}.")
-            if item >= 2**63:
+            if kind is int and item >= 2**63:
                 raise InputError(f"--{key} must be below 2**63.")
             if item < 0 or (item == 0 and name not in MAY_BE_ZERO):
                 bound = "at least 0" if name in MAY_BE_ZERO else "at least 1" if kind is int else "above 0"

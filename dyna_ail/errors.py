@@ -16,9 +16,9 @@ class NonFiniteError(ArithmeticError):
 
 
 class EnvironmentFailure(RuntimeError):
-    """The environment raised, hung, or returned something else than its spaces say, in the middle of a run.
+    """The environment raised, hung, or returned something else than its spaces say.
 
-    The command line prints it and exits with code 1; the run can be resumed.
+    The command line prints it and exits with code 1; a run in progress can be resumed.
     """
 
 

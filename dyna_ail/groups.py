@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,12 @@ def by_task(runs: Sequence[Path]) -> dict[str, list[Record]]:
     if not folders:
         raise InputError("no run given: name the folder of at least one, such as results/runs/NAME.")
     tasks: dict[str, list[Record]] = {}
+    known: dict[str, Record] = {}
     for record in [read(path) for path in folders]:
-        records = tasks.setdefault(record.config.task, [])
-        for other in records:
-            if replace(other.config, safety=record.config.safety) == record.config:
-                raise InputError(f"{other.path} and {record.path} are runs of one setting and seed: leave one out.")
-        records.append(record)
+        other = known.setdefault(json.dumps({**to_dict(record.config), "safety": None}), record)
+        if other is not record:
+            raise InputError(f"{other.path} and {record.path} are runs of one setting and seed: leave one out.")
+        tasks.setdefault(record.config.task, []).append(record)
     return tasks
 
 

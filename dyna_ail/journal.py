@@ -41,7 +41,8 @@ class Journal:
         stopping: the signal that asked the run to stop, once one has come.
 
     Raises:
-        InputError: the environment cannot be made, or the tables have lost rows that the interrupted run had written.
+        InputError: the environment cannot be made, or the tables have lost rows that the interrupted run had written or
+            hold something else than numbers.
     """
 
     def __init__(
@@ -196,8 +197,12 @@ class Journal:
 
     def hint(self) -> str:
         """How to go on with the run."""
-        saved = f"saved at {self.checkpoint_at:,} interactions; " if self.checkpoint_at is not None else ""
-        return f"{saved}go on with: dyna-ail train --resume {shlex.quote(str(self.folder))}"
+        resume = f"dyna-ail train --resume {shlex.quote(str(self.folder))}"
+        if self.checkpoint_at is not None:
+            return f"saved at {self.checkpoint_at:,} interactions; go on with: {resume}"
+        if self.evaluated_at > 0:
+            return f"no checkpoint yet; start over with: {resume} --force"
+        return f"go on with: {resume}"
 
     def close_display(self) -> None:
         """Give the terminal back."""

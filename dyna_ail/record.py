@@ -283,7 +283,8 @@ def read_progress(path: Path) -> dict[str, np.ndarray]:
     """The columns of a progress.csv, each [evaluations].
 
     Raises:
-        InputError: missing, empty, a column missing or a value that is no number.
+        InputError: missing, empty, a column missing, a value that is no number, or interactions that do not rise from
+            0.
     """
     try:
         with path.open(newline="") as file:
@@ -300,6 +301,7 @@ def read_progress(path: Path) -> dict[str, np.ndarray]:
         found = {name: np.array([float(row[name]) for row in rows]) for name in set().union(*rows)}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
-    if found["interactions"][0] != 0 or not (np.diff(found["interactions"]) > 0).all():  # NaN is not above 0
+    done = found["interactions"]
+    if not np.isfinite(done).all() or done[0] != 0 or (np.diff(done) <= 0).any():
         raise InputError(f"{path} is damaged: its interactions must rise from 0.")
     return found

@@ -98,6 +98,7 @@ class RealRollout:
         for noise in self._noise[len(self._rows) :]:
             self.before_step()
             self._rows.append(self._step(noise))
+            self._stepping = False
         obs, action, next_obs, drawn, terminated, truncated, first = self._columns()
         self._noise, self._rows = None, []
         return Segment(Transitions(obs, action, next_obs, terminated, truncated & ~terminated), drawn, first)
@@ -119,7 +120,6 @@ class RealRollout:
         with self._undone_if_it_fails():
             raw, _, terminated, truncated, _ = env.step(action)
             next_obs = self._as_tensor(raw)
-        self._stepping = False
         self.interactions += 1
         first = not self._actions
         self._actions.append(action)

@@ -118,10 +118,10 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False, force
             print(f"resumed at {learner.interactions:,} interactions")
             _learn(learner, journal)
             return folder
-    if record.is_finished(folder, config):
+    done = record.interactions_done(folder)
+    if done is not None and done >= config.interactions:
         print(f"{folder} is finished: {config.interactions:,} interactions.")
         return folder
-    done = record.interactions_done(folder)
     if done and not force:
         raise InputError(
             f"{folder} has no checkpoint to go on from, and starting over would erase its {done:,} interactions; do so "

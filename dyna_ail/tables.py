@@ -56,7 +56,8 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
     """Of interactions to the held score, with its interval; blank where there is nothing to tell."""
     ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
     spent = np.array([record.progress["interactions"][-1] for record in records])
-    if not all(map(_finished, [*records, *baseline])):
+    held = zip([*baseline, *records], [*ours, *theirs], strict=True)
+    if any(np.isinf(interactions) and not _finished(record) for record, interactions in held):
         return "?"
     if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not (spent.all() and ours.all()):
         return "-"

@@ -81,7 +81,7 @@ def trust_region_step(agent: TRPO, buffer: RolloutBuffer) -> dict[str, float]:
     require_finite("TRPO's advantage", torch.as_tensor(buffer.advantages))
     try:
         agent.train()
-    except ValueError as error:  # torch's distributions refuse such parameters
+    except ValueError as error:  # from torch's distributions, which refuse such parameters
         raise NonFiniteError(
             f"the policy's distribution became NaN or infinite in the TRPO step: {one_line(error)}"
         ) from error

@@ -9,6 +9,7 @@ ones. Beside them lies the training's state (``last.zip`` as SB3 saves it, ``las
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from contextlib import suppress
@@ -27,7 +28,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
 
-from dyna_ail.config import SafetyConfig
 from dyna_ail.envs.guard import LONGEST, Guard
 from dyna_ail.envs.sb3_policy import acting
 from dyna_ail.envs.tasks import make_env, versions
@@ -330,7 +330,7 @@ def _restore(model: BaseAlgorithm, out: Path, last: Last) -> None:
 
 def _envs(task: str, recipe: Recipe, n_envs: int, seed: int, training: bool = True) -> VecEnv:
     def make() -> gymnasium.Env[Any, Any]:
-        env: gymnasium.Env[Any, Any] = Guard(make_env(task), SafetyConfig.step_timeout, LONGEST)
+        env: gymnasium.Env[Any, Any] = Guard(make_env(task), math.inf, LONGEST)
         if recipe.seen is not None:
             kept = np.arange(env.observation_space.shape[0]) < recipe.seen  # type: ignore[index]
             env = TransformObservation(env, lambda obs: obs * kept, None)

@@ -23,8 +23,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: the environment.
-        seconds: the longest that a step or a reset may take. An alarm signal watches it: only in the main thread,
-            where the system has one that nobody else uses, and not inside a library that never returns to Python.
+        seconds: the longest that a step or a reset may take; infinite for no limit. An alarm signal watches
+            it: only in the main thread, where the system has one that nobody else uses, and not inside a library that
+            never returns to Python.
         longest: steps that an episode may take if the environment has no time limit.
 
     Attributes:
@@ -66,7 +67,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def close(self) -> None:
         """Close. What goes wrong now spoils nothing any more."""
-        with suppress(Exception, _TooLong), _alarm(self.seconds):
+        with suppress(Exception, SystemExit, _TooLong), _alarm(self.seconds):
             self.env.close()
 
     def _watched(self, call: Callable[[], Any]) -> Any:
@@ -76,7 +77,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         except (InputError, NonFiniteError):
             raise
         except _TooLong:
-            self._fail(f"did not answer within {self.seconds:g} seconds (in training: --safety.step_timeout)")
+            self._fail(f"did not answer within {self.seconds:g} seconds (--safety.step_timeout)")
         except (Exception, SystemExit) as error:  # some simulators exit when their window is closed
             self._fail(f"raised {type(error).__name__}: {one_line(error).removesuffix('.')}", error)
 
@@ -120,7 +121,7 @@ def _can_watch() -> bool:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    if not _can_watch():
+    if seconds == math.inf or not _can_watch():
         yield
         return
     signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems

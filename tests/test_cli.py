@@ -97,6 +97,7 @@ def test_plot(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr().out.split() == [f"learning_curve.{kind}" for kind in ("png", "pdf", "csv")]
     Path("mine.csv").write_text("my,data\n")
     refused(capsys, ["plot", str(run), "another", "--out", "mine.png"], r"mine\.csv, .*, holds something else")
+    assert main(["plot", str(run), "--out", "mine.png"]) == 0, "without numbers"
     assert Path("mine.csv").read_text() == "my,data\n"
     monkeypatch.chdir(another)
     refused(capsys, ["plot", str(run), "."], "that of the run in this folder")

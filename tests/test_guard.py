@@ -106,7 +106,7 @@ UNPACKED = r"(returned .*, not \(.*\)|raised ValueError: (not enough|too many) v
 FAULTS = [
     ("step raise", STEP + r"raised RuntimeError: the motor is stuck\."),
     ("step divide", STEP + r"raised ZeroDivisionError: division by zero\."),
-    ("step hang", STEP + r"did not answer within 0.5 seconds \(in training: --safety.step_timeout\)\."),
+    ("step hang", STEP + r"did not answer within 0.5 seconds \(--safety.step_timeout\)\."),
     ("step short", STEP + UNPACKED),
     ("step shape", STEP + r"returned an observation of shape \(3,\), its space says \(4,\)\."),
     ("step terminated", STEP + r"returned None as terminated, not True or False\."),
@@ -427,7 +427,7 @@ def test_an_environment_that_exits_has_failed(code: object):
         Guard(Toy(lambda: sys.exit(code)), 1.0).step(0)
 
 
-@pytest.mark.parametrize("deed", [lambda: 1 / 0, lambda: time.sleep(30)], ids=["raises", "hangs"])
+@pytest.mark.parametrize("deed", [lambda: 1 / 0, lambda: time.sleep(30), sys.exit], ids=["raises", "hangs", "exits"])
 def test_closing_spoils_nothing(deed: Callable[[], Any]):
     env = Toy(deed)
     Guard(env, 0.1).close()

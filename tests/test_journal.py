@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import resource
 import signal
 from collections.abc import Iterator
@@ -171,6 +172,16 @@ def test_a_table_that_holds_words_is_refused(tmp_path: Path, learner: Any):
     path.write_text(path.read_text().replace("1.0", "one"))
     with pytest.raises(InputError, match=r"diagnostics\.csv holds something else than numbers: .*'one'.*Restore"):
         make_journal(tmp_path, saved_state(tmp_path))
+
+
+def test_how_to_go_on(journal: Journal, learner: Any):
+    assert journal.hint().startswith("go on with: dyna-ail train --resume ")
+    journal(learner)
+    learner.advance(500)
+    journal(learner)
+    assert re.fullmatch("no checkpoint yet; start over with: dyna-ail train --resume .* --force", journal.hint())
+    journal.checkpoint(learner)
+    assert journal.hint().startswith("saved at 500 interactions; go on with: dyna-ail train --resume ")
 
 
 # Checkpoints

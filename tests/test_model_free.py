@@ -201,9 +201,7 @@ def test_a_distribution_that_is_not_finite_names_trpo(monkeypatch):
         torch.distributions.Categorical(logits=torch.tensor([[torch.nan, 0.0]]))
 
     monkeypatch.setattr(step.agent, "train", train)
-    with pytest.raises(
-        NonFiniteError, match="became NaN or infinite in the TRPO step: Expected parameter"
-    ):
+    with pytest.raises(NonFiniteError, match="became NaN or infinite in the TRPO step: Expected parameter"):
         step.update(segment, 0.5, G)
 
 

@@ -120,6 +120,25 @@ def test_an_exception_in_the_midst_of_a_step_ends_the_episode(before: int):
     assert rollout.interactions == 6
 
 
+def test_an_exception_after_a_step_ends_the_episode():
+    """It is counted, but what it led to has been lost."""
+    env, asked = Script(spaces.Discrete(3), (9, "c"), (9, "c")), []
+
+    def judge(obs: Tensor, action: Tensor) -> Tensor:
+        asked.append(obs.item())
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return torch.zeros(1)
+
+    rollout = _rollout(env, True, judge, 2)
+    with pytest.raises(KeyboardInterrupt):
+        rollout.collect(4)
+    got = rollout.collect(4)
+    assert got.transitions.obs.flatten().tolist() == [0, 1, 100, 101]
+    assert got.transitions.truncated.nonzero().flatten().tolist() == [1]
+    assert rollout.interactions == 5 == len(env.received)
+
+
 def test_an_episode_of_which_d_is_sure_is_cut():
     """By the mean of the newest three of its own pairs; not where the environment ends it itself."""
     judged = {0: 0.9, 1: 0.9, 2: 1.0, 3: 0.99, 100: 1.0, 101: 1.0, 200: 1.0, 201: 1.0, 202: 1.0, 300: 0.95}

@@ -197,11 +197,6 @@ def test_a_run_that_fails_stops_no_other_and_is_named(
     assert "Traceback" not in captured.err
 
 
-EXITING = BROKEN.replace('raise ConnectionError("the robot is gone")', "os._exit(0)").replace(
-    "import ", "import os, ", 1
-)
-
-
 def test_a_run_that_ends_early_without_an_error_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], demos: Path
 ):

@@ -88,8 +88,10 @@ def test_no_ratio_to_what_was_there_from_the_start(tmp_path: Path):
 
 
 def test_what_is_not_finished_or_too_short_is_no_failure(tmp_path: Path):
-    runs = [make_run(tmp_path / f"d{seed}", [0, 95, 95, 95], seed=seed) for seed in range(2)]
-    runs += [make_run(tmp_path / "d2", [0, 95, 80], seed=2)]
+    held = [make_run(tmp_path / f"d{seed}", [0, 95, 95, 95], seed=seed) for seed in range(2)]
+    late = [make_run(tmp_path / f"g{seed}", [0, 0, 95, 95, 95], seed=seed, preset="gail") for seed in range(2)]
+    assert [cells(line)[6] for line in scores(held + late, against="dyna-ail").splitlines()[2:]] == ["", "2 (2 to 2)"]
+    runs = [*held, make_run(tmp_path / "d2", [0, 95, 80], seed=2)]
     runs += [make_run(tmp_path / f"m{seed}", [0, 10, 10], seed=seed, preset="mgail") for seed in range(2)]
     runs += [make_run(tmp_path / f"bc{seed}", [99], seed=seed, preset="bc") for seed in range(2)]
     assert [cells(line)[4:7] for line in scores(runs, against="dyna-ail").splitlines()[2:]] == [

@@ -33,13 +33,13 @@ def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         InputError: a folder without a run, a progress.csv that cannot be read, an ``out`` that cannot be written.
     """
-    check_out(out)
+    single = len({path.resolve() for path in runs}) == 1  # its own folder holds the numbers
+    check_out(out, numbers=not single)
     tasks = by_task(runs)
     figure, axes = panels(len(tasks))
     settings = [by_setting(records) for records in tasks.values()]
     looks = styles(settings)
     rows = [row for panel, groups in zip(axes, settings, strict=True) for row in _panel(panel, groups, looks)]
-    single = sum(len(records) for records in tasks.values()) == 1  # its own folder holds the numbers
     return write(figure, out, None if single else rows)
 
 

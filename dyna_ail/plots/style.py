@@ -40,8 +40,8 @@ def styles(panels: Iterable[Iterable[str]]) -> dict[str, dict[str, Any]]:
     return {label: style(index) for index, label in enumerate(labels)}
 
 
-def check_out(out: Path) -> None:
-    """Refuse a figure that cannot be one, before any work.
+def check_out(out: Path, numbers: bool = True) -> None:
+    """Refuse a figure that cannot be one, before any work; if ``numbers``, those drawn are written beside it.
 
     Raises:
         InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table or
@@ -51,9 +51,9 @@ def check_out(out: Path) -> None:
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
     if out.with_suffix(".csv").name in (PROGRESS, DIAGNOSTICS):
         raise InputError(f"the numbers of {out} would overwrite a run's table; choose another --out.")
-    numbers = out.with_suffix(".csv")
-    if numbers.exists() and not numbers.read_bytes().startswith((b"task,setting,", b"setting,column,")):
-        raise InputError(f"{numbers}, where the figure's numbers go, holds something else; choose another --out.")
+    table = out.with_suffix(".csv")
+    if numbers and table.exists() and not table.read_bytes().startswith((b"task,setting,", b"setting,column,")):
+        raise InputError(f"{table}, where the figure's numbers go, holds something else; choose another --out.")
 
 
 def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure, list[Axes]]:
