@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# The figures and the table of this study, from the runs in its folder (or in the one given) and the default's.
+# The figures and the tables of this study, from the runs in its folder (or in the one given) and the default's.
 set -euo pipefail
 here=$(dirname "$0")
 runs=${1:-$here}
 default=${2:-$here/../interactions}
-for task in CartPole-v1 Hopper-v5 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
-  all=("$default/$task"/dyna-ail/[0-4] "$runs"/*/"$task"/*/[0-4])
-  dyna-ail plot "${all[@]}" --out "$runs/$task.png"
-  dyna-ail table "${all[@]}"
+compare() { # folder of the part, task, with, without
+  dyna-ail plot "$3"/[0-4] "$4"/[0-4] --out "$runs/$1/$2.png"
+  dyna-ail table "$3"/[0-4] "$4"/[0-4]
+}
+for task in CartPole-v1 MountainCar-v0 Acrobot-v1 Hopper-v5 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
+  compare real_updates $task "$default/$task/dyna-ail" "$runs/real_updates/$task/dyna-ail"
+done
+for task in Hopper-v5 Walker2d-v5 Ant-v5; do
+  compare lost $task "$runs/real_updates/$task/dyna-ail" "$runs/lost/$task/dyna-ail"
 done
