@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.errors import InputError, one_line, printable
+from dyna_ail.errors import InputError, brief, one_line
 from dyna_ail.files import check_archive, replacing
 from dyna_ail.spaces import action_dim, check_spaces, encode_actions
 
@@ -153,10 +153,10 @@ class Demonstrations:
         for name in ("expert_return", "random_return"):
             value = self.metadata.get(name)
             if value is not None and not _is_finite(value):
-                raise InputError(f"{name} must be a finite number; got {_brief(value)}.")
+                raise InputError(f"{name} must be a finite number; got {brief(value)}.")
         returns = self.metadata.get("returns")
         if isinstance(returns, list) and not all(map(_is_finite, returns)):
-            raise InputError(f"returns must be finite numbers; got {_brief(returns)}.")
+            raise InputError(f"returns must be finite numbers; got {brief(returns)}.")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Demonstrations:
@@ -393,10 +393,6 @@ def _expect(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> None:
 def _is_finite(value: object) -> bool:
     """Whether it is a finite number, and one that a float can hold."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**1023
-
-
-def _brief(value: object) -> str:
-    return printable(repr(value)[:60])
 
 
 def _describe(obs_shape: tuple[int, ...], action_shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:

@@ -40,6 +40,11 @@ def one_line(error: object) -> str:
     return printable(lines[0][:300].rstrip(". ") + ".")
 
 
+def brief(value: object) -> str:
+    """The first 60 characters of a value as Python writes it, safe to print."""
+    return printable(repr(value)[:60])
+
+
 def printable(text: str) -> str:
     """A text from a file, safe to print: with question marks for what would control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -52,6 +52,11 @@ class Record:
     expert: float | None
     progress: Mapping[str, np.ndarray]
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its end."""
+        return bool(self.progress["interactions"][-1] >= self.config.interactions)
+
 
 @contextmanager
 def new_folder(config: Config, out: Path | None, force: bool) -> Iterator[Path]:

@@ -57,7 +57,7 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
     ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
     spent = np.array([record.progress["interactions"][-1] for record in records])
     held = zip([*baseline, *records], [*ours, *theirs], strict=True)
-    if any(np.isinf(interactions) and not _finished(record) for record, interactions in held):
+    if any(np.isinf(interactions) and not record.finished for record, interactions in held):
         return "?"
     if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not (spent.all() and ours.all()):
         return "-"
@@ -75,13 +75,9 @@ def _told(record: Record, held: float) -> str:
     """What the table says of the interactions to the held score of a run."""
     if np.isfinite(held):
         return f"{held:,.0f}"
-    if not _finished(record):
+    if not record.finished:
         return "?"
     return "-" if len(record.progress["score"]) >= HOLD else "n/a"
-
-
-def _finished(record: Record) -> bool:
-    return bool(record.progress["interactions"][-1] >= record.config.interactions)
 
 
 def _cells(records: Sequence[Record], threshold: float) -> list[str]:

@@ -49,9 +49,8 @@ def rollout_buffer(agent: TRPO, found: Trajectories) -> RolloutBuffer:
     reward = found.reward + agent.gamma * next_value * found.truncated
     buffer = RolloutBuffer(
         steps,
-        _in_float32(
-            agent.observation_space
-        ),  # it stores rows in the dtype of the space; imagined states are not integers
+        # It stores rows in the dtype of the space; imagined states are no integers.
+        _in_float32(agent.observation_space),
         _in_float32(agent.action_space),
         "cpu",
         gae_lambda=agent.gae_lambda,

@@ -9,7 +9,6 @@ ones. Beside them lies the training's state (``last.zip`` as SB3 saves it, ``las
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import time
 from contextlib import suppress
@@ -160,7 +159,8 @@ def train_expert(
     check_spaces(env.observation_space, env.action_space)
     env.close()
     last = _read_last(out, task, seed) if resume else Last(task, seed)
-    train_envs = _envs(task, recipe, recipe.n_envs, (seed + last.steps) % 2**32)
+    next_seed = (seed + last.steps) % 2**32
+    train_envs = _envs(task, recipe, recipe.n_envs, next_seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -182,7 +182,7 @@ def train_expert(
     test_envs = _envs(task, recipe, EVALUATION_EPISODES, (seed + 10_000) % 2**32, training=False)
     try:
         algorithm: type[BaseAlgorithm] = getattr(sb3_contrib, recipe.algorithm)
-        model = algorithm("MlpPolicy", train_envs, seed=(seed + last.steps) % 2**32, device="cpu", **recipe.settings)
+        model = algorithm("MlpPolicy", train_envs, seed=next_seed, device="cpu", **recipe.settings)
         if resume:
             _restore(model, out, last)
             last.resumed_at.append(last.steps)
@@ -330,7 +330,7 @@ def _restore(model: BaseAlgorithm, out: Path, last: Last) -> None:
 
 def _envs(task: str, recipe: Recipe, n_envs: int, seed: int, training: bool = True) -> VecEnv:
     def make() -> gymnasium.Env[Any, Any]:
-        env: gymnasium.Env[Any, Any] = Guard(make_env(task), math.inf, LONGEST)
+        env: gymnasium.Env[Any, Any] = Guard(make_env(task), longest=LONGEST)
         if recipe.seen is not None:
             kept = np.arange(env.observation_space.shape[0]) < recipe.seen  # type: ignore[index]
             env = TransformObservation(env, lambda obs: obs * kept, None)

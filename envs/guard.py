@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import gymnasium
 import numpy as np
 
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, one_line, printable
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, brief, one_line
 
 LONGEST = 100_000
 """Steps after which an episode that must end, in an environment without a time limit, counts as endless."""
@@ -32,7 +32,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         steps: so far, as the messages count them.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float, longest: float = math.inf) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float = math.inf, longest: float = math.inf) -> None:
         super().__init__(env)
         self.seconds, self.longest = seconds, longest
         self.steps, self.in_episode = 0, 0
@@ -42,7 +42,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.in_episode = 0
         found = self._watched(lambda: self.env.reset(seed=seed, options=options))
         if not (isinstance(found, tuple) and len(found) == 2):
-            self._fail(f"returned {_brief(found)}, not (observation, info)")
+            self._fail(f"returned {brief(found)}, not (observation, info)")
         self._check(*found)
         return found
 
@@ -53,16 +53,16 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._fail("has not ended its episode, and has no time limit: register it with max_episode_steps")
         found = self._watched(lambda: self.env.step(action))
         if not (isinstance(found, tuple) and len(found) == 5):
-            self._fail(f"returned {_brief(found)}, not (observation, reward, terminated, truncated, info)")
+            self._fail(f"returned {brief(found)}, not (observation, reward, terminated, truncated, info)")
         obs, reward, *flags, info = found
         self._check(obs, info)
         try:
             float(reward)
         except (TypeError, ValueError) as error:
-            self._fail(f"returned {_brief(reward)} as reward, not a number", error)
+            self._fail(f"returned {brief(reward)} as reward, not a number", error)
         for name, flag in zip(("terminated", "truncated"), flags, strict=True):
             if not isinstance(flag, bool | np.bool_ | int):
-                self._fail(f"returned {_brief(flag)} as {name}, not True or False")
+                self._fail(f"returned {brief(flag)} as {name}, not True or False")
         return found
 
     def close(self) -> None:
@@ -86,13 +86,13 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             found = np.asarray(obs)
         except Exception as error:  # lists of unequal lengths, tensors elsewhere
-            self._fail(f"returned {_brief(obs)} as observation, no array of numbers", error)
+            self._fail(f"returned {brief(obs)} as observation, no array of numbers", error)
         if found.shape != space.shape:
             self._fail(f"returned an observation of shape {found.shape}, its space says {space.shape}")
         if found.dtype.kind not in "fiub":
             self._fail(f"returned an observation of type {found.dtype}, its space says {space.dtype}")
         if not isinstance(info, dict):
-            self._fail(f"returned {_brief(info)} as info, not a dictionary")
+            self._fail(f"returned {brief(info)} as info, not a dictionary")
 
     def _fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
         where = f"in a reset after {self.steps:,} steps"
@@ -129,7 +129,3 @@ def _alarm(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _brief(value: object) -> str:
-    return printable(repr(value)[:60])

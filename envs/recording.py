@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tupl
     """
     if episodes < 1:
         raise InputError(f"--episodes must be at least 1; got {episodes}.")
-    env = Guard(make_env(task), math.inf, LONGEST)
+    env = Guard(make_env(task), longest=LONGEST)
     reset_seeds = _reset_seeds(seed, episodes)
     trajectories = []
     for reset_seed in reset_seeds:
@@ -164,7 +163,7 @@ def random_return(task: str, episodes: int = REFERENCE_EPISODES, seed: int = 0) 
         InputError: unknown task.
         EnvironmentFailure: as :func:`record_episodes`.
     """
-    env = Guard(make_env(task), math.inf, LONGEST)
+    env = Guard(make_env(task), longest=LONGEST)
     env.action_space.seed(seed)
     returns = []
     for reset_seed in _reset_seeds(seed, episodes):

@@ -5,7 +5,6 @@ A recording that belongs to the task is reproduced. Nothing learns here: the env
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -63,7 +62,7 @@ class Replayer:
         Raises:
             InputError: unknown task, or an environment that cannot be made.
         """
-        self.env = Guard(make_env(task, disable_env_checker=True), math.inf)
+        self.env = Guard(make_env(task, disable_env_checker=True))
         self._way: Restore | None = None
         self._tried = False
 

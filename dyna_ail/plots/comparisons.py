@@ -55,7 +55,7 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                     raise InputError(f"{record.path} has no score: the return of its expert or of chance is unknown.")
                 reached = interactions_to(record.progress, THRESHOLD, HOLD)
                 end = record.progress["interactions"][-1]
-                if reached is None and end < record.config.interactions:
+                if reached is None and not record.finished:
                     raise InputError(
                         f"{record.path} is not finished, at {end:,.0f} of {record.config.interactions:,} interactions, "
                         f"and does not hold {THRESHOLD:.0%} yet: let it finish, or leave it out."
