@@ -167,12 +167,14 @@ class Table:
     """The score to be held for three evaluations, as a fraction of the expert's."""
     against: Annotated[str | None, tyro.conf.arg(metavar="SETTING")] = None
     """Compare the others' interactions with those of this setting, named as in the table."""
+    until: Annotated[int | None, tyro.conf.arg(metavar="INTERACTIONS")] = None
+    """Take the runs as they were after so many interactions; by default whole."""
 
     def run(self) -> None:
         """Print it."""
         from dyna_ail.tables import scores
 
-        for line in scores(self.runs, self.threshold, self.against).split("\n"):
+        for line in scores(self.runs, self.threshold, self.against, self.until).split("\n"):
             print(printable(line))
 
 

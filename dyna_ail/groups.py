@@ -12,11 +12,12 @@ from dyna_ail.errors import InputError
 from dyna_ail.record import Record, read
 
 
-def by_task(runs: Sequence[Path]) -> dict[str, list[Record]]:
+def by_task(runs: Sequence[Path], until: int | None = None) -> dict[str, list[Record]]:
     """The runs read from their folders, under the ids of their tasks, in the order given.
 
     Args:
         runs: folders of runs; one given twice counts once.
+        until: each as it was after so many interactions; by default as it is.
 
     Raises:
         InputError: no folder at all, one without a run, a file in it that cannot be read, or two runs that do not even
@@ -27,7 +28,7 @@ def by_task(runs: Sequence[Path]) -> dict[str, list[Record]]:
         raise InputError("no run given: name the folder of at least one, such as results/runs/NAME.")
     tasks: dict[str, list[Record]] = {}
     known: dict[str, Record] = {}
-    for record in [read(path) for path in folders]:
+    for record in [read(path) if until is None else read(path).until(until) for path in folders]:
         other = known.setdefault(json.dumps({**to_dict(record.config), "safety": None}), record)
         if other is not record:
             raise InputError(f"{other.path} and {record.path} are runs of one setting and seed: leave one out.")

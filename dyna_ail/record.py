@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ class Record:
     def finished(self) -> bool:
         """Whether it has come to its end."""
         return bool(self.progress["interactions"][-1] >= self.config.interactions)
+
+    def until(self, interactions: int) -> Record:
+        """The run as it was at its last evaluation by then, as if that had been its budget; all of a shorter one."""
+        done = self.progress["interactions"]
+        within = done <= interactions
+        budget = int(done[within][-1]) if done[-1] >= interactions else min(self.config.interactions, interactions)
+        progress = {name: column[within] for name, column in self.progress.items()}
+        return replace(self, config=replace(self.config, interactions=budget), progress=progress)
 
 
 @contextmanager

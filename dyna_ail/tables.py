@@ -14,7 +14,7 @@ from dyna_ail.record import Record
 from dyna_ail.statistics import HOLD, interactions_to, interquartile_mean, ratio_of_medians
 
 
-def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = None) -> str:
+def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = None, until: int | None = None) -> str:
     """A Markdown table with one line for each task and setting.
 
     Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
@@ -29,18 +29,21 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
         runs: folders of runs.
         threshold: the score to reach, as a fraction of the expert's.
         against: the setting, as the table names it, that the others are compared with.
+        until: tell of each run what is known after so many interactions; by default after all of them.
 
     Raises:
-        InputError: a folder without a run, a progress.csv that cannot be read, a threshold that is not above 0, or no
-            runs of ``against`` in a task.
+        InputError: a folder without a run, a progress.csv that cannot be read, a threshold or ``until`` that is not
+            above 0, or no runs of ``against`` in a task.
     """
     if not threshold > 0:
         raise InputError(f"--threshold must be above 0, a fraction of the expert's score; got {threshold}.")
+    if until is not None and until < 1:
+        raise InputError(f"--until must be at least 1, a number of interactions; got {until}.")
     heads = ["task", "setting", "seeds", "interactions", f"interactions to held {threshold:.0%}", "median"]
     heads += [f"times {against}'s"] * (against is not None)
     heads += ["best score", "final score", "interquartile mean", "minutes"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-    for task, records in by_task(runs).items():
+    for task, records in by_task(runs, until).items():
         groups = by_setting(records)
         if against is not None and against not in groups:
             raise InputError(f"no runs of {against!r} among those of {task}: {nearest(against, groups)}")

@@ -92,6 +92,9 @@ def test_no_score_at_a_budget_that_a_run_has_not_reached(tmp_path: Path):
     assert [float(row["score"]) for row in found] == [0.3, 0.9]  # cloning takes no interaction at all
     with pytest.raises(InputError, match="part has 2,000 interactions, not 4,000"):
         scores_at([whole, part], out, 4000)
+    longer = make_run(tmp_path / "longer", [0.0, 50.0, 90.0], seed=2, interactions=60_000)
+    found = drawn(scores_at([whole, longer], out, 4000), out)
+    assert [row["setting"] for row in found] == ["dyna-ail", "dyna-ail"]  # a longer budget is no other setting
     with pytest.raises(InputError, match="at least 0; got -1"):
         scores_at([whole], out, -1)
 

@@ -101,6 +101,24 @@ def test_what_is_not_finished_or_too_short_is_no_failure(tmp_path: Path):
     ]
 
 
+def test_runs_of_unequal_budgets_are_told_of_after_the_same_interactions(tmp_path: Path):
+    """The longer run counts as if it had ended there, and one that has not come so far as it is."""
+    long = make_run(tmp_path / "long", [0, 10, 20, 91, 92, 93], interactions=10_000)
+    short = make_run(tmp_path / "short", [0, 95, 96, 97], seed=1, interactions=6_000)
+    begun = make_run(tmp_path / "begun", [0, 95], seed=2, preset="mgail", interactions=10_000)
+    cloned = make_run(tmp_path / "bc", [30], preset="bc")
+    found = [cells(line) for line in scores([long, short, begun, cloned], until=6_000).splitlines()[2:]]
+    assert [line[1:6] for line in found] == [
+        ["dyna-ail", "2", "6,000", "-, 2,000", "-"],
+        ["mgail", "1", "2,000", "?", "?"],
+        ["bc", "1", "0", "n/a", "n/a"],
+    ]
+    assert found[0][6:8] == ["91, 97%", "91, 97%"]
+    assert "| dyna-ail | 1 | 4,000 | - | - | 20% |" in scores([long], until=5_000)  # its last evaluation by then
+    with pytest.raises(InputError, match="--until must be at least 1, a number of interactions; got 0"):
+        scores([long], until=0)
+
+
 def test_unknown_setting_and_threshold_are_refused(tmp_path: Path):
     run = make_run(tmp_path / "run", [0, 10, 10])
     with pytest.raises(InputError, match="no runs of 'dyna-aill' among those of Hopper-v5: did you mean 'dyna-ail'"):

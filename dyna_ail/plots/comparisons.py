@@ -13,7 +13,7 @@ from dyna_ail.config import nearest, to_dict
 from dyna_ail.errors import InputError
 from dyna_ail.groups import by_setting, by_task, flatten
 from dyna_ail.plots.style import Row, check_out, legend, panels, styles, tidy, title, wrapped, write
-from dyna_ail.record import DIAGNOSTICS, Record
+from dyna_ail.record import DIAGNOSTICS, Record, read
 from dyna_ail.statistics import HOLD, bootstrap_interval, interactions_to, interquartile_mean
 
 THRESHOLD = 0.9
@@ -114,15 +114,16 @@ def scores_at(runs: Sequence[Path], out: Path, budget: int) -> list[Path]:
     """
     if budget < 0:
         raise InputError(f"--score takes a number of interactions, at least 0; got {budget}.")
-
-    def score(record: Record) -> float:
+    check_out(out)
+    for record in map(read, runs):
         end = record.progress["interactions"][-1]
         if end < budget and record.config.interactions > 0:
             raise InputError(f"{record.path} has {end:,.0f} interactions, not {budget:,}; leave it out, or ask less.")
-        within = record.progress["interactions"] <= budget
-        return float(record.progress["score"][within][-1])
 
-    return _dots(runs, out, score, f"score after {budget:,} interactions", "score")
+    def score(record: Record) -> float:
+        return float(record.progress["score"][-1])
+
+    return _dots(by_task(runs, until=budget), out, score, f"score after {budget:,} interactions", "score")
 
 
 def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -138,13 +139,12 @@ def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         InputError: a folder without a readable run or without phases' times, an ``out`` that cannot be written.
     """
-    return _dots(runs, out, _share, "planning's and f's share of the time", "share")
-
-
-def _dots(runs: Sequence[Path], out: Path, measure: Any, label: str, column: str) -> list[Path]:
-    """One number a run, settings side by side."""
     check_out(out)
-    tasks = by_task(runs)
+    return _dots(by_task(runs), out, _share, "planning's and f's share of the time", "share")
+
+
+def _dots(tasks: dict[str, list[Record]], out: Path, measure: Any, label: str, column: str) -> list[Path]:
+    """One number a run, settings side by side."""
     figure, axes = panels(len(tasks))
     rows: list[Row] = []
     settings = [by_setting(records) for records in tasks.values()]
