@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from dyna_ail.config import make_config
 from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.errors import ordinal
 from dyna_ail.evidence import FIRST_STEPS, SAME, Array, Rows, Subject
 
 FEWEST_PAIRS = 20
@@ -647,8 +648,7 @@ def check_pairs(subject: Subject) -> Iterator[Finding]:
 
 
 def _every(k: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(k % 10 if k % 100 not in (11, 12, 13) else 0, "th")
-    return "every pair" if k == 1 else f"every {k}{ending} pair"
+    return "every pair" if k == 1 else f"every {ordinal(k)} pair"
 
 
 def _count(number: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""The ways in which a run stops with a message instead of a traceback, and how messages quote others."""
+"""The ways in which a run stops with a message instead of a traceback, and how messages word what they name."""
 
 
 class InputError(ValueError):
@@ -48,3 +48,9 @@ def brief(value: object) -> str:
 def printable(text: str) -> str:
     """A text from a file, safe to print: with question marks for what would control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, ..., 11th, 12th, 13th, ..., 21st."""
+    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"

@@ -15,7 +15,7 @@ from dyna_ail.checks import Finding, check_demonstrations, report
 from dyna_ail.demonstrations import Demonstrations, Trajectory
 from dyna_ail.envs.replaying import Replayer
 from dyna_ail.envs.tasks import TASKS
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, ordinal
 from dyna_ail.evidence import Subject
 
 BUNDLED = [task.id for task in TASKS.values() if task.demos is not None]
@@ -306,6 +306,11 @@ def test_pairs() -> None:
     thinned = bundled("Hopper-v5", 4).thin(3, np.random.default_rng(0))
     findings = of(thinned, "Hopper-v5", checks.check_pairs)
     assert findings[0].what == "A run keeps every 20th pair by default; these hold every 3rd pair."
+
+
+def test_ordinals() -> None:
+    words = "1st 2nd 3rd 4th 10th 11th 12th 13th 20th 21st 22nd 23rd 101st 111th 112th 122nd"
+    assert " ".join(ordinal(int(word[:-2])) for word in words.split()) == words
 
 
 def test_misfits_end_the_check() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyna_ail.config import Config
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, ordinal
 from dyna_ail.record import DIAGNOSTICS, PROGRESS
 
 if TYPE_CHECKING:
@@ -127,10 +127,5 @@ def title(configs: Sequence[Config]) -> str:
     if len(protocols) > 1:
         return configs[0].task
     trajectories, every = protocols.pop()
-    pairs = "all pairs" if every == 1 else f"every {_ordinal(every)} pair"
+    pairs = "all pairs" if every == 1 else f"every {ordinal(every)} pair"
     return f"{configs[0].task}, {trajectories} demonstration{'s' * (trajectories > 1)}, {pairs}"
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"
