@@ -20,6 +20,7 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
     Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
     a row at ``threshold`` or above; the median counts a seed that never holds it (``-``) as infinite. ``?`` is of a run
     that does not hold it yet and is not finished, ``n/a`` of one with fewer evaluations than three, such as cloning's.
+    *Least once held* is the lowest score of a run from the evaluation on at which it holds the threshold.
 
     With ``against`` a column tells how many times that setting's interactions to the held score each other setting
     takes: the ratio of the medians, and its 95% bootstrap interval over seeds. A seed that never holds the score counts
@@ -41,7 +42,7 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
         raise InputError(f"--until must be at least 1, a number of interactions; got {until}.")
     heads = ["task", "setting", "seeds", "interactions", f"interactions to held {threshold:.0%}", "median"]
     heads += [f"times {against}'s"] * (against is not None)
-    heads += ["best score", "final score", "interquartile mean", "minutes"]
+    heads += ["best score", "final score", "interquartile mean", "least once held", "minutes"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for task, records in by_task(runs, until).items():
         groups = by_setting(records)
@@ -83,6 +84,12 @@ def _told(record: Record, held: float) -> str:
     return "-" if len(record.progress["score"]) >= HOLD else "n/a"
 
 
+def _least(record: Record, held: float) -> str:
+    """The lowest score from the interactions on at which a run holds the threshold."""
+    scores = record.progress["score"][record.progress["interactions"] >= held]
+    return f"{scores.min():.0%}" if len(scores) else "-"
+
+
 def _cells(records: Sequence[Record], threshold: float) -> list[str]:
     held = _held(records, threshold)
     told = [_told(record, interactions) for record, interactions in zip(records, held, strict=True)]
@@ -96,6 +103,7 @@ def _cells(records: Sequence[Record], threshold: float) -> list[str]:
         _percent([record.progress["score"].max() for record in records]),
         _percent(final),
         f"{interquartile_mean(final):.0%}",
+        ", ".join(_least(record, interactions) for record, interactions in zip(records, held, strict=True)),
         f"{np.mean([record.progress['seconds'][-1] for record in records]) / 60:.1f}",
     ]
 

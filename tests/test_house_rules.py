@@ -55,7 +55,7 @@ def _source_files() -> dict[str, Path]:
 FILES = _source_files()
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 EVERY_FILE = sorted(
-    {*FILES.values(), *(p for part in ("tests", "benchmarks", "docs") for p in (ROOT / part).rglob("*.py"))}
+    {*FILES.values(), *(p for part in ("tests", "benchmarks", "docs", "results") for p in (ROOT / part).rglob("*.py"))}
 )
 
 

@@ -30,7 +30,7 @@ def test_one_line_for_each_task_and_setting(tmp_path: Path):
         ["Hopper-v5", "gail"],
         ["Walker2d-v5", "dyna-ail"],
     ]
-    assert len(cells(header)) == len(cells(rule)) == len(cells(lines[0])) == 10
+    assert len(cells(header)) == len(cells(rule)) == len(cells(lines[0])) == 11
     assert cells(lines[0])[2:] == [
         "3",
         "10,000",
@@ -39,9 +39,10 @@ def test_one_line_for_each_task_and_setting(tmp_path: Path):
         "90, 95, 95%",
         "70, 93, 95%",
         "86%",
+        "70%, 91%, -",
         "0.1",
     ]
-    assert cells(lines[1])[2:7] == ["1", "4,000", "-", "-", "20%"]
+    assert cells(lines[1])[2:7] == ["1", "4,000", "-", "-", "20%"] and cells(lines[1])[9] == "-"
     assert cells(lines[2])[4:6] == ["1,000", "1,000"]
 
 

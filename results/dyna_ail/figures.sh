@@ -10,7 +10,7 @@ for data in 50-full 4-thinned; do
     all=("$runs/$data/$task"/{dyna-ail,dyna-mgail,mgail,dyna-trpo,gail,bc}/[0-4])
     dyna-ail plot "${all[@]}" --out "$runs/$data/$task/learning_curves.png"
   done
-  dyna-ail table "$runs/$data"/*/*/? | tee "$runs/$data/table.md"
+  dyna-ail table "$runs/$data"/*/*/?
 done
 horizons=("$runs"/50-full/{Hopper-v5,HalfCheetah-v5}/{"dyna-mgail,planner.horizon=5",dyna-mgail,"dyna-mgail,planner.horizon=50"}/?)
 dyna-ail plot "${horizons[@]}" --out "$runs/50-full/fig_5.png"
