@@ -5,7 +5,6 @@ In a page a table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +34,9 @@ PARTS = {
     "the default": INTERACTIONS / "Hopper-v5/dyna-ail",
     "no planning: `--preset model-free`": ABLATION / "planning/Hopper-v5/model-free",
     "no TRPO: `--preset model-based`": ABLATION / "trpo/Hopper-v5/model-based",
+    "no tail: `--planner.no_tail`": ABLATION / "tail/Hopper-v5/dyna-ail",
+    "no cloning loss: `--planner.cloning 0`": ABLATION / "cloning/Hopper-v5/dyna-ail",
+    "no averaging: `--policy.averaging 1`": ABLATION / "averaging/Hopper-v5/dyna-ail",
 }
 
 Cells = dict[str, str]
@@ -160,13 +162,10 @@ def pages() -> dict[Path, str]:
 
 def _rewritten(text: str, tables: dict[str, str]) -> str:
     for name, table in tables.items():
-        text, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)",
-            lambda marks, table=table: f"{marks[1]}{table}{marks[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        assert count == 1, f"the page has {count} places for the table {name}, not one"
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- /{name} -->")
+        assert start and end, f"the page has no place for the table {name}"
+        text = before + start + table + end + after
     return text
 
 

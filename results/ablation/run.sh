@@ -10,8 +10,9 @@ without() { # folder, task, then what replaces the part
   shift 2
   dyna-ail sweep --out "$out/$name" --seeds 5 --vary "task=$task" "$@"
 }
-without planning Hopper-v5 --vary interactions=20000 --vary preset=model-free
-without trpo Hopper-v5 --vary interactions=20000 --vary preset=model-based
+for part in planning:preset=model-free trpo:preset=model-based tail:planner.tail=false cloning:planner.cloning=0 averaging:policy.averaging=1; do
+  without ${part%%:*} Hopper-v5 --vary interactions=20000 --vary ${part#*:}
+done
 for task in CartPole-v1 MountainCar-v0 Acrobot-v1 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
   without real_updates $task --vary planner.critic.real_updates=0
 done
