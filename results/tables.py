@@ -37,6 +37,8 @@ PARTS = {
     "no tail: `--planner.no_tail`": ABLATION / "tail/Hopper-v5/dyna-ail",
     "no cloning loss: `--planner.cloning 0`": ABLATION / "cloning/Hopper-v5/dyna-ail",
     "no averaging: `--policy.averaging 1`": ABLATION / "averaging/Hopper-v5/dyna-ail",
+    "noise as it comes: `--policy.least_std 0`": ABLATION / "noise/Hopper-v5/dyna-ail",
+    "T_p = 10: `--planner.horizon 10`": ABLATION / "short_horizon/Hopper-v5/dyna-ail",
 }
 
 Cells = dict[str, str]
