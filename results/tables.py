@@ -38,7 +38,11 @@ PARTS = {
     "no cloning loss: `--planner.cloning 0`": ABLATION / "cloning/Hopper-v5/dyna-ail",
     "no averaging: `--policy.averaging 1`": ABLATION / "averaging/Hopper-v5/dyna-ail",
     "noise as it comes: `--policy.least_std 0`": ABLATION / "noise/Hopper-v5/dyna-ail",
+    "all of `B` alike for `D`: `--discriminator.recent 0`": ABLATION / "recent/Hopper-v5/dyna-ail",
+    "iterations of 500: `--steps_per_iteration 500`": ABLATION / "short_iterations/Hopper-v5/dyna-ail",
     "T_p = 10: `--planner.horizon 10`": ABLATION / "short_horizon/Hopper-v5/dyna-ail",
+    "no episode cut off: `--lost_after 0`": ABLATION / "lost/Hopper-v5/dyna-ail",
+    "critics on imagined steps alone: `--planner.critic.real_updates 0`": ABLATION / "real_updates/Hopper-v5/dyna-ail",
 }
 
 Cells = dict[str, str]

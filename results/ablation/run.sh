@@ -11,7 +11,8 @@ without() { # folder, task, then what replaces the part
   dyna-ail sweep --out "$out/$name" --seeds 5 --vary "task=$task" "$@"
 }
 for part in planning:preset=model-free trpo:preset=model-based tail:planner.tail=false cloning:planner.cloning=0 averaging:policy.averaging=1 \
-  noise:policy.least_std=0 short_horizon:planner.horizon=10; do
+  noise:policy.least_std=0 recent:discriminator.recent=0 short_iterations:steps_per_iteration=500 \
+  short_horizon:planner.horizon=10 lost:lost_after=0 real_updates:planner.critic.real_updates=0; do
   without ${part%%:*} Hopper-v5 --vary interactions=20000 --vary ${part#*:}
 done
 for task in CartPole-v1 MountainCar-v0 Acrobot-v1 HalfCheetah-v5 Walker2d-v5 Ant-v5; do
