@@ -59,7 +59,7 @@ def test_the_demonstrations_fit_the_environment(folder: Path) -> None:
 
 
 def test_it_learns_what_cloning_does_not_and_flies(folder: Path) -> None:
-    train = command("dyna-ail train --task orbit:Orbit-v0 --demos orbit-demos.npz --every 10 --interactions")
+    train = command("dyna-ail train --task orbit:Orbit-v0 --demos orbit-demos.npz --trajectories 10 --every 10 --int")
     once = re.sub(r"--interactions (\d+) --evaluation.every \d+", r"--interactions \1 --evaluation.every \1", train)
     assert once != train
     assert "12,000 interactions in" in output(once, folder)

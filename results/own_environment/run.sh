@@ -6,8 +6,8 @@ mkdir -p "${1:-results/runs/own_environment}"
 out=$(realpath "${1:-results/runs/own_environment}")
 cd "$(dirname "$0")/../../examples/own_environment"
 python record.py
-data="--task orbit:Orbit-v0 --demos orbit-demos.npz --every 10"
-small="--forward_model.hidden 64 64 --planner.critic.hidden 64 64 --planner.critic.learning_rate 1e-3 --planner.critic.target_rate 0.1"
+data="--task orbit:Orbit-v0 --demos orbit-demos.npz --trajectories 10 --every 10"
+small="--forward_model.hidden 64 64 --planner.critic.hidden 64 64"
 for seed in 0 1 2 3 4; do
   echo "$data --interactions 12000 --evaluation.every 500 $small --seed $seed --out $out/dyna-ail/$seed"
   echo "$data --preset gail --interactions 12000 --evaluation.every 500 --seed $seed --out $out/gail/$seed"
