@@ -38,7 +38,7 @@ def parts(config: Config) -> tuple[ImitationPolicy, Discriminator, ForwardModel]
     """Policy, D and f of the default configuration, with weights as after some training."""
     scaling = Scaling(np.zeros(OBS_DIM), np.full(OBS_DIM, 0.7), np.zeros(ACTION_DIM), np.ones(ACTION_DIM))
     observation_space = spaces.Box(-np.inf, np.inf, (OBS_DIM,), np.float64)
-    agent = make_agent(observation_space, spaces.Box(-1, 1, (ACTION_DIM,), np.float32), config, scaling)
+    agent = make_agent(observation_space, spaces.Box(-1, 1, (ACTION_DIM,), np.float32), config, scaling, config.seed)
     D, f = Discriminator(scaling, config.discriminator, config.cost), ForwardModel(scaling, config.forward_model)
     with torch.no_grad():
         D.net[-1].weight.normal_(std=0.1)

@@ -55,7 +55,7 @@ class DynaAIL:
         scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor, config.seen)
         # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
         spaces = env.observation_space, env.action_space
-        self.agent, self.average = (make_agent(*spaces, config, scaling) for _ in range(2))
+        self.agent, self.average = (make_agent(*spaces, config, scaling, config.seed) for _ in range(2))
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
         self.replay = ReplayBuffer(config.replay_capacity, self.expert_obs.shape[1], self.expert_action.shape[1])
         self.discriminator = Discriminator(scaling, config.discriminator, config.cost)

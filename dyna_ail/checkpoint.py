@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dyna_ail.config import to_dict
 from dyna_ail.envs.guard import Guard
-from dyna_ail.errors import InputError, one_line
+from dyna_ail.errors import InputError, of_the_machine, one_line
 from dyna_ail.files import replacing
 from dyna_ail.record import CHECKPOINT, DIAGNOSTICS, PREVIOUS, PROGRESS
 from dyna_ail.weights import check_tensors
@@ -210,6 +210,9 @@ def saved(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | InputError]]:
     """The checkpoints of a run, newest first, each with its state or with why it cannot be read.
 
     Runs no code from the files: only tensors, numbers and containers of them are read.
+
+    Raises:
+        MemoryError, RuntimeError, OSError: as :func:`dyna_ail.errors.of_the_machine`.
     """
     for path in (folder / CHECKPOINT, folder / PREVIOUS):
         if path.exists():
@@ -234,6 +237,8 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # torch's own, about files of other kinds
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage shows in zipfile, pickle and torch, in many ways
+        if of_the_machine(error):
+            raise
         raise InputError(f"{str(path)!r} is no checkpoint, or a damaged one: {one_line(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or not _plain(state):
         raise InputError(f"{str(path)!r} is not a checkpoint of this version of dyna-ail.")

@@ -16,6 +16,12 @@ Activation = Literal["relu", "silu", "tanh"]
 Cost = Literal["gail", "d", "airl"]
 
 
+def _one_name_for_constant_rates(part: Any) -> None:
+    """Write a final learning rate that equals the first as None, so that equal runs have equal configurations."""
+    if part.final_learning_rate == part.learning_rate:
+        object.__setattr__(part, "final_learning_rate", None)
+
+
 @dataclass(frozen=True)
 class PolicyConfig:
     """The stochastic policy: diagonal Gaussian with a bounded mean (Box) or categorical (Discrete)."""
@@ -50,14 +56,18 @@ class DiscriminatorConfig:
     Not in the papers: ever less of B is the policy as it is, and D soon takes its pairs for the expert's."""
     learning_rate: float = 3e-4
     """Adam's learning rate at the start of the run."""
-    final_learning_rate: float = 3e-4
-    """Adam's learning rate at the end of the run, reached linearly (MAIL Section 5 advises a slow decay)."""
+    final_learning_rate: float | None = None
+    """Adam's learning rate at the end of the run, reached linearly (MAIL Section 5 advises a slow decay); by default
+    the same."""
     regularisation: Literal["gradient-penalty", "spectral-norm", "none"] = "gradient-penalty"
     """How the Lipschitz constant of the logit is held."""
     penalty: float = 1.0
     """Weight of the gradient penalty towards norm 1."""
     expert_noise: float = 0.0
     """Standard deviation of the Gaussian noise added to the expert's scaled pairs (MAIL Section 5)."""
+
+    def __post_init__(self) -> None:
+        _one_name_for_constant_rates(self)
 
 
 @dataclass(frozen=True)
@@ -94,16 +104,16 @@ class ModelFreeConfig:
     """trpo: one trust-region step of sb3-contrib's TRPO. mgail: the end-to-end update along the recorded trajectories
     (MGAIL Algorithm 1, lines 9-15). none: no model-free step."""
     target_kl: float = 0.01
-    """Bound on the KL divergence of the step, for a Gaussian averaged over the action's components as sb3-contrib
-    measures it: the whole KL may reach this times their number."""
+    """trpo: bound on the KL divergence of the step, for a Gaussian averaged over the action's components as sb3-contrib
+    measures it: the whole KL may reach this times their number. Also of --planner.method trpo."""
     gae_lambda: float = 0.95
-    """Lambda of the generalised advantage estimate."""
+    """trpo: lambda of the generalised advantage estimate; also of --planner.method trpo."""
     cg_damping: float = 0.1
-    """Damping of the Fisher matrix in the conjugate gradient."""
+    """trpo: damping of the Fisher matrix in the conjugate gradient; also of --planner.method trpo."""
     critic_epochs: int = 5
-    """Passes of the value function over the batch."""
+    """trpo: passes of the value function over the batch; also of --planner.method trpo."""
     critic_learning_rate: float = 1e-3
-    """Adam's learning rate of the value function."""
+    """trpo: Adam's learning rate of the value function; also of --planner.method trpo."""
     horizon: int = 10
     """mgail: length of the recorded stretches that the gradient runs along."""
     updates: int = 50
@@ -112,13 +122,16 @@ class ModelFreeConfig:
     """mgail: stretches per step."""
     learning_rate: float = 3e-4
     """mgail: Adam's learning rate of the policy at the start of the run."""
-    final_learning_rate: float = 3e-4
-    """mgail: Adam's learning rate of the policy in the last iteration, reached linearly."""
+    final_learning_rate: float | None = None
+    """mgail: Adam's learning rate of the policy in the last iteration, reached linearly; by default the same."""
+
+    def __post_init__(self) -> None:
+        _one_name_for_constant_rates(self)
 
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """The twin critics behind the planner's tail."""
+    """The twin critics behind the tail of the planner mgail."""
 
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers (SiLU with LayerNorm)."""
@@ -141,24 +154,28 @@ class PlannerConfig:
     horizon: int = 5
     """T_p, the length of an imagined rollout."""
     updates: int = 60
-    """Gradient steps per iteration (the paper's p, 50 there)."""
+    """Steps per iteration (the paper's p, 50 there): of the gradient, or of trust regions."""
     batch_size: int = 128
     """Imagined rollouts per step."""
     learning_rate: float = 3e-4
-    """Adam's learning rate of the policy at the start of the run."""
-    final_learning_rate: float = 3e-4
-    """Adam's learning rate of the policy in the last iteration, reached linearly."""
+    """mgail: Adam's learning rate of the policy at the start of the run."""
+    final_learning_rate: float | None = None
+    """mgail: Adam's learning rate of the policy in the last iteration, reached linearly; by default the same."""
     max_grad_norm: float = 10.0
-    """Bound on the norm of the policy's gradient; also of --model_free.method mgail."""
+    """mgail: bound on the norm of the policy's gradient; also of --model_free.method mgail."""
     saturation_penalty: float = 0.02
-    """Weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
+    """mgail: weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
     mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
     cloning: float = 0.4
-    """Weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy where
-    to go while D, sure of all its pairs, hardly does, and its share of the gradient stays the same as J grows."""
+    """mgail: weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy
+    where to go while D, sure of all its pairs, hardly does, and its share of the gradient stays the same as J grows."""
     tail: bool = True
-    """End the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the expert."""
+    """mgail: end the unroll in gamma^T_p Q(s_T, a_T). Not in the papers: without it the policy does not stay at the
+    expert."""
     critic: CriticConfig = field(default_factory=CriticConfig)
+
+    def __post_init__(self) -> None:
+        _one_name_for_constant_rates(self)
 
 
 @dataclass(frozen=True)
@@ -178,7 +195,7 @@ class EvaluationConfig:
     """Deterministic evaluation in environments of its own; not counted as interactions."""
 
     every: int = 2000
-    """Real interactions between evaluations."""
+    """Real interactions between evaluations, which wait for the end of an iteration."""
     episodes: int = 10
     """Episodes per evaluation."""
 
@@ -411,6 +428,11 @@ def validate(config: Config) -> None:
         raise InputError("--forward_model.hidden needs at least one width for the gru, that of its memory; got none.")
     if config.model_free.method == "trpo" and config.steps_per_iteration < 2:
         raise InputError("--steps_per_iteration must be at least 2 for TRPO, which normalises its advantages; got 1.")
+    if config.planner.method == "trpo" and config.planner.batch_size * config.planner.horizon < 2:
+        raise InputError(
+            "--planner.batch_size times --planner.horizon must be at least 2 for TRPO, which normalises its "
+            "advantages; got 1."
+        )
     check_budget(config, config.interactions)
 
 

@@ -7,8 +7,12 @@ metadata, a JSON text with the provenance.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +35,10 @@ IntArray = npt.NDArray[np.int64]
 class Trajectory:
     """One recorded episode of T steps, a piece of one, or T pairs of one that do not follow each other.
 
+    Numbers of another precision are converted.
+
     Raises:
-        InputError: wrong shapes or types, or NaN or infinite values.
+        InputError: wrong shapes or kinds, or NaN or infinite values.
     """
 
     obs: FloatArray
@@ -45,12 +51,15 @@ class Trajectory:
     """Whether the episode ended by itself (True) or was cut by the time limit (False)."""
 
     def __post_init__(self) -> None:
-        _expect("obs", self.obs, "float32", ndim=2)
-        if self.action.dtype == np.int64:
-            _expect("action", self.action, "int64", ndim=1)
-        else:
-            _expect("action", self.action, "float32 (or int64)", ndim=2)
-        _expect("reward", self.reward, "float32", ndim=1)
+        discrete = self.action.dtype.kind in "iu"
+        if self.action.dtype.kind not in "iuf" or self.action.ndim != (1 if discrete else 2):
+            raise InputError(
+                "action must be float32 [T, act_dim] for Box or int64 [T] for Discrete; "
+                f"got {self.action.dtype.name} of shape {self.action.shape}."
+            )
+        _convert(self, "obs", "float32", ndim=2)
+        _convert(self, "action", "int64" if discrete else "float32", ndim=1 if discrete else 2)
+        _convert(self, "reward", "float32", ndim=1)
         steps = len(self.action)
         if steps < 1 or len(self.reward) != steps or len(self.obs) not in (steps, steps + 1):
             raise InputError(
@@ -83,8 +92,8 @@ class ExpertPairs:
     """[N, action_dim], encoded: Box actions as they are, Discrete ones one-hot."""
 
     def __post_init__(self) -> None:
-        _expect("obs", self.obs, "float32", ndim=2)
-        _expect("action", self.action, "float32", ndim=2)
+        _convert(self, "obs", "float32", ndim=2)
+        _convert(self, "action", "float32", ndim=2)
         if len(self.obs) != len(self.action) or len(self.obs) < 1:
             raise InputError(
                 f"expert pairs need as many observations as actions, at least one; "
@@ -196,13 +205,8 @@ class Demonstrations:
             "thinned": np.asarray(self.thinned),
             "metadata": np.asarray(json.dumps(self.metadata)),
         }
-        target = Path(path)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as file:
-                np.savez_compressed(file, **arrays)
-        except OSError as error:
-            raise InputError(f"cannot write demonstrations to {str(path)!r}: {error.strerror}.") from error
+        with _writing(Path(path)) as target, replacing(target) as file:
+            np.savez_compressed(file, **arrays)
 
     def check(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
         """Refuse demonstrations that cannot come from a task with these spaces.
@@ -336,9 +340,8 @@ def _parse_thinned(array: npt.NDArray[Any]) -> int:
 def _split(arrays: dict[str, npt.NDArray[Any]], thinned: int) -> tuple[Trajectory, ...]:
     """Cut the concatenated arrays at the trajectories' ends."""
     obs, action, reward = arrays["obs"], arrays["action"], arrays["reward"]
-    lengths, terminated = arrays["lengths"], arrays["terminated"]
-    _expect("lengths", lengths, "int64", ndim=1)
-    _expect("terminated", terminated, "bool", ndim=1)
+    lengths = _converted("lengths", arrays["lengths"], "int64", ndim=1)
+    terminated = _converted("terminated", arrays["terminated"], "bool", ndim=1)
     for name, array in (("obs", obs), ("action", action), ("reward", reward)):
         if array.ndim < 1:
             raise InputError(f"{name} must hold one row per step; got a single value.")
@@ -380,14 +383,25 @@ def _parse_metadata(array: npt.NDArray[Any]) -> dict[str, Any]:
     return metadata
 
 
-def _expect(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> None:
-    """Refuse an array of another type or number of axes, or with a value that is not finite."""
-    if array.dtype.name != dtype.split()[0] or array.ndim != ndim:
+_CONVERTED_FROM = {"float32": "iuf", "int64": "iu", "bool": "b"}
+"""The kinds of NumPy types that a type is made of."""
+
+
+def _convert(part: Trajectory | ExpertPairs, name: str, dtype: str, ndim: int) -> None:
+    object.__setattr__(part, name, _converted(name, getattr(part, name), dtype, ndim))
+
+
+def _converted(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> npt.NDArray[Any]:
+    """The array in the precision ``dtype``; refuse another kind or number of axes, or a value that is not finite."""
+    if array.dtype.kind not in _CONVERTED_FROM[dtype] or array.ndim != ndim:
         raise InputError(f"{name} must be {dtype} with {ndim} axes; got {array.dtype.name} of shape {array.shape}.")
+    with np.errstate(over="ignore"):  # the infinity is refused here
+        array = array.astype(dtype, copy=False)
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0])
         raise InputError(f"{name} must be finite; got NaN or infinity at row {row}.")
+    return array
 
 
 def _is_finite(value: object) -> bool:
@@ -401,3 +415,25 @@ def _describe(obs_shape: tuple[int, ...], action_shape: tuple[int, ...], dtype: 
 
 def _bounds(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> str:
     return f"[{low.min()}, {high.max()}]"
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before the work that is to be kept there.
+
+    Raises:
+        InputError: as :meth:`Demonstrations.save`.
+    """
+    with _writing(path) as target:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[Path]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield target
+    except OSError as error:
+        raise InputError(f"cannot write demonstrations to {str(target)!r}: {error.strerror}.") from error

@@ -1,5 +1,7 @@
 """The ways in which a run stops with a message instead of a traceback, and how messages word what they name."""
 
+import errno
+
 
 class InputError(ValueError):
     """What the user gave cannot be used. The message says what was expected, what came and what to do.
@@ -32,6 +34,19 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in Python's words or torch's."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def of_the_machine(error: BaseException) -> bool:
+    """Whether reading a file failed for want of memory or access: its contents are not to blame.
+
+    A damaged archive can make a seek invalid (``EINVAL``): that is the contents'.
+    """
+    return out_of_memory(error) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
 
 
 def one_line(error: object) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError, one_line
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, SweepError, one_line, out_of_memory
 
 
 def mute() -> None:
@@ -28,7 +28,7 @@ def guarded(work: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's own words
+        if not out_of_memory(error):
             raise
         print(
             f"error: out of memory: {one_line(error)} Smaller networks, batches or buffers need less.", file=sys.stderr

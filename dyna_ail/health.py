@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 
 FACTOR = 100.0
-"""How far above its median so far a value must rise to be told; in some 60 sound runs none rose above 40 times."""
+"""How far above its median so far a value must rise to be told. Of the 473 published runs three did: two with
+imagined rollouts of 50 steps (847 and 215 times) and one that recovered (150 times); nine more rose above 40 times."""
 
 
 class Health:

@@ -86,7 +86,7 @@ class Journal:
     def __call__(self, learner: DynaAIL) -> None:
         """Record one iteration."""
         done = learner.interactions
-        if learner.iteration > 0 or self.config.interactions == 0:
+        if learner.iteration > 0 or self.config.cloning.updates > 0:
             counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}
             self._write(record.DIAGNOSTICS, {**counts, **learner.metrics}, done)
             for warning in self.health.notice(learner.metrics):

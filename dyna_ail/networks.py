@@ -97,10 +97,10 @@ class PairInput(nn.Module):
         return torch.cat([self.obs(obs), self.action(action)], dim=-1)
 
 
-def fade(optimizer: torch.optim.Optimizer, first: float, last: float, progress: float) -> None:
-    """Set the learning rate on the line from ``first`` to ``last``, at ``progress`` in [0, 1]."""
+def fade(optimizer: torch.optim.Optimizer, first: float, last: float | None, progress: float) -> None:
+    """Set the learning rate on the line from ``first`` to ``last`` (None: the same), at ``progress`` in [0, 1]."""
     for group in optimizer.param_groups:
-        group["lr"] = first + progress * (last - first)
+        group["lr"] = first if last is None else first + progress * (last - first)
 
 
 @torch.no_grad()

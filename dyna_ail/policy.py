@@ -149,10 +149,13 @@ class ImitationPolicy(ActorCriticPolicy):
         return [p for name, p in self.named_parameters() if "value" not in name]
 
 
-def make_agent(observation_space: Space[Any], action_space: Space[Any], config: Config, scaling: Scaling) -> TRPO:
+def make_agent(
+    observation_space: Space[Any], action_space: Space[Any], config: Config, scaling: Scaling, seed: int | None
+) -> TRPO:
     """sb3-contrib's TRPO around an :class:`ImitationPolicy`, with no environment, so that it cannot step one.
 
-    It carries the policy whatever the preset, so that every run's ``policy.zip`` opens with ``TRPO.load``.
+    It carries the policy whatever the preset, so that every run's ``policy.zip`` opens with ``TRPO.load``. A ``seed``
+    is also that of the global generators of Python, NumPy and torch, from which SB3 draws.
     """
     method, hidden = config.model_free, list(config.policy.hidden)
     agent = TRPO(
@@ -176,7 +179,7 @@ def make_agent(observation_space: Space[Any], action_space: Space[Any], config: 
                 "std": np.asarray(scaling.obs_std).tolist(),
             },
         },
-        seed=config.seed,
+        seed=seed,
         device="cpu",
         _init_setup_model=False,
     )
@@ -192,7 +195,7 @@ def load_policy(
     """The policy in a run's ``policy.zip``, read without executing anything in it.
 
     Only the weights are taken from the archive, into networks built from ``config`` and the spaces. (SB3's own
-    ``load`` unpickles, so it is for files that one trusts.)
+    ``load`` unpickles, so it is for files that one trusts.) The global generators stay as they are.
 
     Raises:
         InputError: the file is missing, damaged, or holds another policy's weights.
@@ -200,7 +203,8 @@ def load_policy(
     check_spaces(observation_space, action_space)
     width = config.seen or observation_space.shape[0]  # type: ignore[index]
     scaling = Scaling(np.zeros(width), np.ones(width), np.zeros(0), np.ones(0))  # overwritten by the file's
-    agent = make_agent(observation_space, action_space, config, scaling)
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten too
+        agent = make_agent(observation_space, action_space, config, scaling, seed=None)
     try:
         check_archive(Path(path))
         with zipfile.ZipFile(path) as archive, archive.open("policy.pth") as file:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from dyna_ail import formats, record
 from dyna_ail.config import Config
 from dyna_ail.demonstrations import Demonstrations, ExpertPairs
-from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, Stopped, one_line
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, Stopped, of_the_machine, one_line
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import ActorCriticPolicy
@@ -137,6 +137,7 @@ def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | 
     Raises:
         InputError: there are checkpoints, but none can be used; or the environment cannot be made.
         EnvironmentFailure: the environment failed on the way back to where it was.
+        MemoryError, RuntimeError, OSError: a checkpoint could not be read, for want of memory or access.
     """
     from dyna_ail import checkpoint
     from dyna_ail.algorithm import DynaAIL
@@ -158,6 +159,9 @@ def _restored(folder: Path, config: Config) -> tuple[DynaAIL, dict[str, Any]] | 
         except EnvironmentFailure as error:
             raise EnvironmentFailure(f"on the way back to where the run was, {error}") from error
         except Exception as error:  # a checkpoint with other contents fails in its own way
+            if of_the_machine(error):  # the checkpoint is not to blame, and stays
+                env.close()
+                raise
             told = isinstance(error, InputError) and str(path) in str(error)
             problems[path] = str(error) if told else f"{str(path)!r} does not fit: {one_line(error)}"
             _warn(problems[path])

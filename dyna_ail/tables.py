@@ -19,7 +19,8 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
 
     Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
     a row at ``threshold`` or above; the median counts a seed that never holds it (``-``) as infinite. ``?`` is of a run
-    that does not hold it yet and is not finished, ``n/a`` of one with fewer evaluations than three, such as cloning's.
+    that does not hold it yet and is not finished, ``n/a`` of one with fewer evaluations than three, such as cloning's,
+    or without scores, as a task without references.
     *Least once held* is the lowest score of a run from the evaluation on at which it holds the threshold.
 
     With ``against`` a column tells how many times that setting's interactions to the held score each other setting
@@ -63,6 +64,8 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
     held = zip([*baseline, *records], [*ours, *theirs], strict=True)
     if any(np.isinf(interactions) and not record.finished for record, interactions in held):
         return "?"
+    if any(np.isnan(record.progress["score"]).any() for record in [*baseline, *records]):
+        return "n/a"
     if min(len(ours), len(theirs)) < 2 or np.isinf(np.median(ours)) or not (spent.all() and ours.all()):
         return "-"
     ratio, low, high = ratio_of_medians(np.where(np.isinf(theirs), spent, theirs), ours)
@@ -81,7 +84,7 @@ def _told(record: Record, held: float) -> str:
         return f"{held:,.0f}"
     if not record.finished:
         return "?"
-    return "-" if len(record.progress["score"]) >= HOLD else "n/a"
+    return "-" if np.isfinite(record.progress["score"]).sum() >= HOLD else "n/a"
 
 
 def _least(record: Record, held: float) -> str:
@@ -102,11 +105,11 @@ def _cells(records: Sequence[Record], threshold: float) -> list[str]:
         next((mark for mark in ("?", "n/a") if mark in told), f"{median:,.0f}" if np.isfinite(median) else "-"),
         _percent([record.progress["score"].max() for record in records]),
         _percent(final),
-        f"{interquartile_mean(final):.0%}",
+        f"{interquartile_mean(final):.0%}" if np.isfinite(final).all() else "n/a",
         ", ".join(_least(record, interactions) for record, interactions in zip(records, held, strict=True)),
         f"{np.mean([record.progress['seconds'][-1] for record in records]) / 60:.1f}",
     ]
 
 
 def _percent(values: Sequence[float] | np.ndarray) -> str:
-    return ", ".join(f"{100 * value:.0f}" for value in values) + "%"
+    return ", ".join(f"{100 * value:.0f}" for value in values) + "%" if np.isfinite(values).all() else "n/a"

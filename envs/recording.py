@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.demonstrations import Demonstrations, Trajectory, check_place
 from dyna_ail.envs.guard import LONGEST, Guard
 from dyna_ail.envs.sb3_policy import Policy, actor
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
@@ -19,6 +19,8 @@ from dyna_ail.weights import load_weights
 
 REFERENCE_EPISODES = 100
 """Episodes from which the random policy's and the expert's returns, scores 0 and 1, are measured."""
+PROVENANCE = ("algorithm", "settings", "seed", "steps", "best_at", "command")
+"""What demonstrations keep of their expert's ``expert.json``, as far as it is there."""
 
 
 def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tuple[tuple[Trajectory, ...], list[int]]:
@@ -126,11 +128,16 @@ def record_demonstrations(
         What was saved.
 
     Raises:
-        InputError: unknown task, an expert that is missing or of another task, or a file that cannot be written.
+        InputError: unknown task, an expert that is missing or of another task, episodes or thinned below 1, or a file
+            that cannot be written.
+        EnvironmentFailure: as :func:`record_episodes`.
     """
     about, policy = read_expert(task, BUNDLED / task if expert is None else expert)
     if episodes < 1:
         raise InputError(f"--episodes must be at least 1; got {episodes}.")
+    if thinned < 1:
+        raise InputError(f"--thinned must be at least 1; got {thinned}.")
+    check_place(out)
     played, reset_seeds = record_episodes(task, policy, max(episodes, REFERENCE_EPISODES), seed)
     returns = [round(trajectory.return_, 3) for trajectory in played]
     random_mean, _ = random_return(task)
@@ -138,7 +145,7 @@ def record_demonstrations(
     metadata = {
         "task": task,
         "versions": versions(),
-        "expert": {key: about[key] for key in ("algorithm", "settings", "seed", "steps", "best_at", "command")},
+        "expert": {key: about[key] for key in PROVENANCE if key in about},
         "seed": seed,
         "reset_seeds": reset_seeds[:episodes],
         "returns": returns[:episodes],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import pickle
@@ -224,6 +225,33 @@ def test_the_newest_damaged_the_one_before_is_used(damage: Damage, run: Path, st
     assert outcome(run) == stopped_once[1]
     assert not left_over(run)
     assert not {CHECKPOINT, PREVIOUS} & files(run)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (MemoryError(), "error: out of memory: MemoryError."),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "error: out of memory: .*"),
+        (OSError(errno.EIO, os.strerror(errno.EIO), "checkpoint.pt"), "error: cannot use checkpoint.pt: .*"),
+    ],
+)
+def test_a_failure_of_the_machine_does_not_cost_the_newest(
+    failure: Exception, message: str, run: Path, stopped_once: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, capsys
+):
+    before = snapshot(run)
+
+    def failing(*_: object, **__: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", failing)
+        assert resumed(run) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(message, line)
+    assert snapshot(run) == before
+    assert resumed(run) == 0
+    assert capsys.readouterr().out.startswith("resumed at 130 interactions\n")
+    assert outcome(run) == stopped_once[1]
 
 
 def test_the_newest_missing_the_one_before_is_used(run: Path, stopped_once: tuple[Path, Any], capsys):

@@ -25,7 +25,14 @@ def _numbers(part: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-NUMBERS = _numbers(Config())
+OPTIONAL = {
+    "seen": 3,
+    "safety.checkpoint_every": 100,
+    "discriminator.final_learning_rate": 1e-4,
+    "model_free.final_learning_rate": 1e-4,
+    "planner.final_learning_rate": 1e-4,
+}
+NUMBERS = _numbers(with_values(Config(), OPTIONAL))
 MAY_BE_ZERO = {
     "planner.critic.real_updates",
     "lost_after",
@@ -83,6 +90,15 @@ def test_zero_where_it_has_a_meaning(name):
     else:
         with pytest.raises(InputError, match=f"--{name} "):
             with_values(Config(), {name: value})
+
+
+@pytest.mark.parametrize("part", ["discriminator", "model_free", "planner"])
+def test_a_learning_rate_is_constant_unless_a_final_one_is_given(part):
+    first, final = f"{part}.learning_rate", f"{part}.final_learning_rate"
+    slow = with_values(Config(), {first: 1e-4})
+    assert getattr(slow, part).final_learning_rate is None
+    assert with_values(Config(), {first: 1e-4, final: 1e-4}) == slow, "one configuration, however it is written"
+    assert getattr(with_values(Config(), {first: 1e-4, final: 3e-4}), part).final_learning_rate == 3e-4
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _planner(**values: object) -> tuple[MGAILPlanner, torch.Tensor]:
         }
     )
     action_space = spaces.Box(-1, 1, (2,), np.float32)
-    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), action_space, config, SCALING)
+    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), action_space, config, SCALING, config.seed)
     torch.manual_seed(0)
     D, f = Discriminator(SCALING, config.discriminator, "gail"), ForwardModel(SCALING, config.forward_model)
     with torch.no_grad():

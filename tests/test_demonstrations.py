@@ -160,11 +160,15 @@ MALFORMED = {
     "NaN observation": (change(obs=with_nan((7, 2))), "trajectory 1: obs must be finite; got NaN or infinity at row 1"),
     "NaN action": (change(action=with_nan((5, 1))), "trajectory 1: action must be finite.*row 2"),
     "NaN reward": (change(reward=with_nan((5,))), "trajectory 1: reward must be finite.*row 2"),
-    "float64 observations": (change(obs=np.zeros((7, 2))), "obs must be float32 with 2 axes; got float64"),
+    "text observations": (change(obs=np.full((7, 2), "a")), "obs must be float32 with 2 axes; got str32"),
+    "too large for float32": (change(obs=np.full((7, 2), 1e39)), "obs must be finite; got NaN or infinity at row 0"),
     "flat observations": (change(obs=np.zeros(7, np.float32)), r"obs must be float32 with 2 axes.*shape \(2|3,\)"),
     "scalar rewards": (change(reward=np.float32(0)), "reward must hold one row per step"),
-    "int32 actions": (change(action=np.zeros(5, np.int32)), r"action must be float32 \(or int64\)"),
-    "text actions": (change(action=np.array(["a"] * 5)), r"action must be float32 \(or int64\)"),
+    "integer rows of actions": (
+        change(action=np.zeros((5, 3), np.int64)),
+        r"action must be float32 \[T, act_dim\] for Box or int64 \[T\] for Discrete; got int64 of shape \(2, 3\)",
+    ),
+    "text actions": (change(action=np.array(["a"] * 5)), "action must be float32 .* or int64 .*; got str32"),
     "int terminated": (change(terminated=np.array([1, 0])), "terminated must be bool"),
     "float lengths": (change(lengths=np.array([2.0, 3.0])), "lengths must be int64"),
     "metadata not JSON": (change(metadata=np.asarray("{task")), "metadata must be a JSON text"),
@@ -189,6 +193,17 @@ def test_malformed_arrays(tmp_path: Path, case: str) -> None:
 def test_sound_arrays_load(tmp_path: Path) -> None:
     np.savez(tmp_path / "sound.npz", **change())
     assert [t.length for t in Demonstrations.load(tmp_path / "sound.npz").trajectories] == [2, 3]
+
+
+@pytest.mark.parametrize("action", [np.zeros((5, 1)), np.arange(5, dtype=np.uint8)])
+def test_numbers_of_another_precision_are_converted(tmp_path: Path, action: np.ndarray) -> None:
+    others = change(obs=np.ones((7, 2)), action=action, reward=np.arange(5), lengths=np.array([2, 3], np.int32))
+    np.savez(tmp_path / "others.npz", **others)
+    first, second = Demonstrations.load(tmp_path / "others.npz").trajectories
+    assert (first.obs.dtype, first.reward.dtype) == (np.float32, np.float32)
+    assert first.action.dtype == (np.float32 if action.ndim == 2 else np.int64)
+    np.testing.assert_array_equal(np.concatenate([first.action, second.action]), action)
+    assert second.reward.tolist() == [2, 3, 4]
 
 
 def test_files_that_are_no_npz(tmp_path: Path) -> None:

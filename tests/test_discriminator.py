@@ -149,6 +149,9 @@ def test_learning_rate_decays_linearly():
     for progress, expected in ((0.0, 1e-3), (0.25, 8e-4), (1.0, 2e-4)):
         D.update(torch.zeros(5, 1), torch.zeros(5, 1), replay, progress, torch.Generator().manual_seed(0))
         assert D.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+    constant = _make(DiscriminatorConfig(hidden=(4,), updates=1, learning_rate=1e-3))
+    constant.update(torch.zeros(5, 1), torch.zeros(5, 1), replay, 0.5, torch.Generator().manual_seed(0))
+    assert constant.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 def test_expert_noise_is_added_to_the_expert_alone():

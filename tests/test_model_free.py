@@ -37,7 +37,7 @@ def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TrustRegion
     width = 2 if space is BOX else 3
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width))
     torch.manual_seed(seed)
-    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling)
+    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling, config.seed)
     D = Discriminator(scaling, config.discriminator, cost)  # type: ignore[arg-type]
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)  # a D that tells pairs apart

@@ -19,7 +19,8 @@ OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 
 def _policy(space: spaces.Space) -> ImitationPolicy:
     width = 2 if isinstance(space, spaces.Box) else 3
-    agent = make_agent(OBS, space, make_config(), Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width)))
+    scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width))
+    agent = make_agent(OBS, space, make_config(), scaling, seed=0)
     policy = agent.policy
     assert isinstance(policy, ImitationPolicy)
     return policy

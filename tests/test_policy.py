@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def _agent(action_space: spaces.Space, seed: int = 0) -> TRPO:
     rng = np.random.default_rng(seed)
     expert_obs = rng.normal([3, -1, 0, 50], [1, 2, 0.001, 10], size=(100, 4)).astype(np.float32)
     torch.manual_seed(seed)
-    agent = make_agent(OBS_SPACE, action_space, CONFIG, Scaling.of(expert_obs, action_space, 0.05))
+    agent = make_agent(OBS_SPACE, action_space, CONFIG, Scaling.of(expert_obs, action_space, 0.05), CONFIG.seed)
     with torch.no_grad():  # SB3 starts with a tiny last layer; a policy that ignores its input would hide errors
         agent.policy.action_net.weight.mul_(150)
     return agent
@@ -188,7 +189,10 @@ def test_saved_policy_acts_the_same(space, tmp_path):
     by_sb3, _ = TRPO.load(tmp_path / "policy.zip").predict(obs, deterministic=True)
     np.testing.assert_array_equal(by_sb3, expected)
     torch.manual_seed(99)  # other initial weights, all to be overwritten
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
     loaded = load_policy(tmp_path / "policy.zip", OBS_SPACE, space, CONFIG)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
     np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], expected)
     for name, weight in agent.policy.state_dict().items():
         assert torch.equal(weight, loaded.state_dict()[name]), name

@@ -32,7 +32,7 @@ def _phase(space: spaces.Space, **values: object) -> RecordedMGAIL:
     width = 2 if space is BOX else 3
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width))
     torch.manual_seed(0)
-    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling)
+    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling, config.seed)
     D = Discriminator(scaling, config.discriminator, "gail")
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)

@@ -64,10 +64,11 @@ def test_progress_has_a_row_per_evaluation(run: Path):
     assert all(float(a["seconds"]) < float(b["seconds"]) for a, b in itertools.pairwise(table))
 
 
-def test_diagnostics_has_a_row_per_iteration(run: Path):
-    table = rows(run / "diagnostics.csv")
-    assert [row["interactions"] for row in table] == ["300", "600"]
-    assert np.isfinite(float(table[0]["discriminator/loss"]))
+def test_diagnostics_has_a_row_of_the_cloned_start_and_one_per_iteration(run: Path):
+    cloned, *table = rows(run / "diagnostics.csv")
+    assert [row["interactions"] for row in (cloned, *table)] == ["0", "300", "600"]
+    assert np.isfinite(float(cloned["cloning/loss"])) and not cloned["discriminator/loss"]
+    assert np.isfinite(float(table[0]["discriminator/loss"])) and not table[0]["cloning/loss"]
 
 
 @pytest.mark.parametrize("seen", [None, 2])

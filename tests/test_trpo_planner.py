@@ -37,7 +37,7 @@ def _planner(space: spaces.Space, ends: float = -2.0, **values: object) -> tuple
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(width), np.ones(width))
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  (sb3-contrib's minibatches)
-    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling)
+    agent = make_agent(spaces.Box(-np.inf, np.inf, (3,), np.float32), space, config, scaling, config.seed)
     D, f = Discriminator(scaling, config.discriminator, "gail"), ForwardModel(scaling, config.forward_model)
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)

@@ -44,12 +44,10 @@ def _load_expert(source: Source, task: str, episodes: int, seed: int) -> Demonst
     Raises:
         InputError: the expert is missing, damaged or of another task, or nothing can be recorded.
     """
-    from dyna_ail.envs.recording import read_expert
+    from dyna_ail.envs.recording import PROVENANCE, read_expert
 
     about, policy = read_expert(task, source.path)
-    known = {
-        key: about[key] for key in ("algorithm", "settings", "seed", "steps", "best_at", "command") if key in about
-    }
+    known = {key: about[key] for key in PROVENANCE if key in about}
     return _recorded(task, policy, episodes, seed, {"expert": known, "source": provenance(source, EXPERT)})
 
 
