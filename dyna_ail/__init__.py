@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dyna_ail.demonstrations import Demonstrations as Demonstrations
     from dyna_ail.demonstrations import ExpertPairs as ExpertPairs
     from dyna_ail.demonstrations import Trajectory as Trajectory
+    from dyna_ail.errors import EnvironmentFailure as EnvironmentFailure
     from dyna_ail.errors import InputError as InputError
     from dyna_ail.errors import NonFiniteError as NonFiniteError
     from dyna_ail.evaluation import Evaluation as Evaluation
@@ -29,6 +30,7 @@ _HOME = {
     "Demonstrations": "demonstrations",
     "ExpertPairs": "demonstrations",
     "Trajectory": "demonstrations",
+    "EnvironmentFailure": "errors",
     "InputError": "errors",
     "NonFiniteError": "errors",
     "Evaluation": "evaluation",

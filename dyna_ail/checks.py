@@ -105,6 +105,12 @@ def check_task(subject: Subject) -> Iterator[Finding]:
             f"{size}: recorded on {named}, checked against {subject.task.id}.",
             f"Give --task {named} if that is the task to learn.",
         )
+    if subject.limit is None:
+        yield Finding(
+            "warning",
+            "The task has no time limit: an episode that the policy plays may never end.",
+            "Register it with max_episode_steps.",
+        )
     if not subject.whole:
         yield Finding(
             "ok", "Thinned: what needs successive observations is not checked (shifted actions, replay, lengths)."

@@ -400,7 +400,10 @@ class DemosInfo:
         from dyna_ail.demonstrations import Demonstrations
 
         if self.task is None:
-            found = Demonstrations.load(self.source)
+            try:
+                found = Demonstrations.load(self.source)
+            except InputError as error:
+                raise InputError(f"{error} What is not an npz file of this package needs --task.") from error
         else:
             found = formats.load(self.source, self.task, episodes=1, seed=0)
         lengths = [trajectory.length for trajectory in found.trajectories]

@@ -26,7 +26,11 @@ def cloning_loss(policy: ImitationPolicy, obs: Tensor, action: Tensor) -> Tensor
 def clone(
     policy: ImitationPolicy, obs: Tensor, action: Tensor, config: CloningConfig, generator: torch.Generator
 ) -> dict[str, float]:
-    """``config.updates`` Adam steps on expert pairs ``obs [N, obs_dim]``, ``action [N, action_dim]``."""
+    """``config.updates`` Adam steps on expert pairs ``obs [N, obs_dim]``, ``action [N, action_dim]``.
+
+    Raises:
+        NonFiniteError: the loss or its gradient is not finite.
+    """
     optimizer = torch.optim.Adam(policy.actor_parameters(), lr=config.learning_rate, fused=True)
     # A Gaussian's standard deviation has no gradient here.
     trained = [p for p in policy.actor_parameters() if p is not getattr(policy, "log_std", None)]

@@ -105,15 +105,15 @@ class ModelFreeConfig:
     (MGAIL Algorithm 1, lines 9-15). none: no model-free step."""
     target_kl: float = 0.01
     """trpo: bound on the KL divergence of the step, for a Gaussian averaged over the action's components as sb3-contrib
-    measures it: the whole KL may reach this times their number. Also of --planner.method trpo."""
+    measures it: the whole KL may reach this times their number. Also of the planner trpo."""
     gae_lambda: float = 0.95
-    """trpo: lambda of the generalised advantage estimate; also of --planner.method trpo."""
+    """trpo: lambda of the generalised advantage estimate; also of the planner trpo."""
     cg_damping: float = 0.1
-    """trpo: damping of the Fisher matrix in the conjugate gradient; also of --planner.method trpo."""
+    """trpo: damping of the Fisher matrix in the conjugate gradient; also of the planner trpo."""
     critic_epochs: int = 5
-    """trpo: passes of the value function over the batch; also of --planner.method trpo."""
+    """trpo: passes of the value function over the batch; also of the planner trpo."""
     critic_learning_rate: float = 1e-3
-    """trpo: Adam's learning rate of the value function; also of --planner.method trpo."""
+    """trpo: Adam's learning rate of the value function; also of the planner trpo."""
     horizon: int = 10
     """mgail: length of the recorded stretches that the gradient runs along."""
     updates: int = 50
@@ -162,10 +162,10 @@ class PlannerConfig:
     final_learning_rate: float | None = None
     """mgail: Adam's learning rate of the policy in the last iteration, reached linearly; by default the same."""
     max_grad_norm: float = 10.0
-    """mgail: bound on the norm of the policy's gradient; also of --model_free.method mgail."""
+    """mgail: bound on the norm of the policy's gradient; also of the model-free method mgail."""
     saturation_penalty: float = 0.02
-    """mgail: weight of the mean square of the policy's output before its tanh or softmax; also of --model_free.method
-    mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
+    """mgail: weight of the mean square of the policy's output before its tanh or softmax; also of the model-free
+    method mgail. Not in the papers: without it the bounded mean saturates and the pathwise gradient vanishes."""
     cloning: float = 0.4
     """mgail: weight of the cloning loss on expert pairs, times the size of J. Not in the papers: it tells the policy
     where to go while D, sure of all its pairs, hardly does, and its share of the gradient stays the same as J grows."""
@@ -342,7 +342,7 @@ def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
     for key, value in values.items():
         head, _, rest = key.partition(".")
         if head not in names:
-            raise InputError(f"unknown setting {prefix + key!r}: {nearest(head, names)}")
+            raise _unknown(prefix + key)
         if bool(rest) != dataclasses.is_dataclass(getattr(part, head)):
             how = "has no settings of its own" if rest else "is a group: name one of its settings"
             raise InputError(f"unknown setting {prefix + key!r}: {prefix + head} {how}.")
@@ -355,6 +355,18 @@ def _replace(part: Any, values: Mapping[str, Any], prefix: str) -> Any:
     return dataclasses.replace(part, **changes)
 
 
+def _unknown(key: str) -> InputError:
+    return InputError(f"unknown setting {key!r}: {nearest(key, _names(Config), listed=get_type_hints(Config))}")
+
+
+def _names(kind: Any, prefix: str = "") -> list[str]:
+    """Every dotted name, of groups and of settings."""
+    names = []
+    for name, hint in get_type_hints(kind).items():
+        names += [prefix + name, *(_names(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else ())]
+    return names
+
+
 def parse_value(key: str, text: str) -> Any:
     """The value of the dotted setting ``key`` that ``text`` writes; widths as 64x64, no value as none.
 
@@ -365,7 +377,7 @@ def parse_value(key: str, text: str) -> Any:
     for name in key.split("."):
         hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
         if name not in hints:
-            raise InputError(f"unknown setting {key!r}: {nearest(name, hints or [key])}")
+            raise _unknown(key)
         kind = hints[name]
     if dataclasses.is_dataclass(kind):
         first = next(iter(get_type_hints(kind)))
@@ -408,7 +420,7 @@ def _from_dict(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
-            raise InputError(f"unknown setting {prefix + key!r}: {nearest(key, hints)}")
+            raise _unknown(prefix + key)
         if dataclasses.is_dataclass(hints[key]):
             value = _from_dict(hints[key], value, prefix=f"{prefix}{key}.")
         arguments[key] = tuple(value) if isinstance(value, list) else value

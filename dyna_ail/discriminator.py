@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
         return cost_of(self.logit(obs, action), self.cost_kind)
 
     def loss(self, policy: Tensor, expert: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Eq. 6's loss plus the Lipschitz regularisation, on scaled pairs ``[B, obs_dim + action_dim]`` each.
+        """Eq. 6's loss plus the Lipschitz regularisation, on scaled pairs ``[B, seen + action_dim]`` each.
 
         The gradient penalty, not in the papers, is ``(|grad logit| - 1)^2`` between the two batches (WGAN-GP).
         """
@@ -104,6 +104,9 @@ class Discriminator(nn.Module):
             replay: the buffer B.
             progress: fraction of the interaction budget spent, in [0, 1]; sets the learning rate.
             generator: source of all randomness.
+
+        Raises:
+            NonFiniteError: the loss or its gradient is not finite.
         """
         c = self.config
         fade(self.optimizer, c.learning_rate, c.final_learning_rate, progress)

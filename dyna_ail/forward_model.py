@@ -116,6 +116,9 @@ class ForwardModel(nn.Module):
         """Algorithm 1 line 7: train on the buffer, each member on its own draws.
 
         The number of steps is ``epochs`` passes over the buffer, within the configured bounds.
+
+        Raises:
+            NonFiniteError: the loss or its gradient is not finite.
         """
         c = self.config
         self._measure(replay.data)

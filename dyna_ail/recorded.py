@@ -61,7 +61,11 @@ class RecordedMGAIL:
         self.optimizer = torch.optim.Adam(policy.actor_parameters(), lr=self.config.learning_rate, fused=True)
 
     def update(self, segment: Segment, progress: float, generator: torch.Generator) -> dict[str, float]:
-        """``config.updates`` steps on stretches of the segment; returns the metrics of the last one."""
+        """``config.updates`` steps on stretches of the segment; returns the metrics of the last one.
+
+        Raises:
+            NonFiniteError: as :meth:`step`.
+        """
         c, real = self.config, segment.transitions
         fade(self.optimizer, c.learning_rate, c.final_learning_rate, progress)
         noise = self.policy.infer_noise(real.obs, segment.drawn, generator)
@@ -72,7 +76,11 @@ class RecordedMGAIL:
         return metrics
 
     def step(self, found: Windows) -> dict[str, float]:
-        """One gradient step of the policy on the cost of the stretches."""
+        """One gradient step of the policy on the cost of the stretches.
+
+        Raises:
+            NonFiniteError: the cost or its gradient is not finite.
+        """
         replayed = self.replay(found)
         cost = cost_to_go(replayed, self.discount)[0].mean()
         loss = cost + self.saturation_penalty * self.policy.head(found.obs[0]).square().mean()

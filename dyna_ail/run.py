@@ -65,7 +65,10 @@ def train(
     task = get_task(config.task)
     source = demonstration_source(config, task)
     demonstrations = formats.load(source, config.task, config.trajectories, config.seed)
-    learner = DynaAIL(make_env(config.task), demonstrations, config)
+    env = make_env(config.task)
+    if env.spec is None or env.spec.max_episode_steps is None:
+        _warn(f"{config.task} has no time limit: an episode may never end. Register it with max_episode_steps.")
+    learner = DynaAIL(env, demonstrations, config)
     references = _references(task, demonstrations)
     provenance = dict(demonstrations.metadata)
     if config.demos is None:  # where this package is installed does not matter to anyone else
@@ -238,7 +241,9 @@ def load_policy(folder: Path) -> ActorCriticPolicy:
 
     config, path = record.read_config(folder), folder / record.POLICY
     if not path.exists():
-        raise InputError(f"{folder} has no {record.POLICY} yet: its run stopped before the first evaluation.")
+        started = record.interactions_done(folder) is not None
+        why = "it was not kept with the run's tables" if started else "its run stopped before the first evaluation"
+        raise InputError(f"{folder} has no {record.POLICY}: {why}. Train it: dyna-ail train.")
     env = make_env(config.task)
     spaces = env.observation_space, env.action_space
     env.close()
@@ -277,8 +282,18 @@ def _stop_on_signal(journal: Journal) -> Iterator[None]:
 
 
 def _references(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
-    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown."""
-    found: dict[str, float | None] = {}
-    for name, known in (("random", task.random), ("expert", task.expert)):
-        found[name] = demonstrations.metadata.get(f"{name}_return", known)
-    return found
+    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown.
+
+    Raises:
+        InputError: that of score 1 is not above that of score 0.
+    """
+    random, expert = (
+        demonstrations.metadata.get(f"{name}_return", known)
+        for name, known in (("random", task.random), ("expert", task.expert))
+    )
+    if random is not None and expert is not None and expert <= random:
+        raise InputError(
+            f"the expert's return, score 1, must be above that of random actions, score 0; got {expert:g} and "
+            f"{random:g}. Mend expert_return and random_return in the demonstrations' metadata, or leave them out."
+        )
+    return {"random": random, "expert": expert}

@@ -95,11 +95,11 @@ def _tqc(timesteps: int) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "CartPole-v1": _trpo(50_000, TRPO_CLASSIC),
-    "MountainCar-v0": _trpo(500_000, TRPO_CLASSIC),
+    "MountainCar-v0": _trpo(1_000_000, TRPO_CLASSIC),
     "Acrobot-v1": _trpo(200_000, TRPO_CLASSIC),
     "Hopper-v5": _trpo(300_000),
     "Walker2d-v5": _trpo(2_000_000),
-    "HalfCheetah-v5": _trpo(3_000_000),
+    "HalfCheetah-v5": _trpo(3_200_000),
     # With SB3's standard deviation of 1 the actions cost more than staying alive pays, and it learned to fall: 11 after
     # 250,000 steps. Seeing the 78 contact forces, it stood still after 300,000 (910); without them it was at 2,400.
     "Ant-v5": Recipe(
@@ -149,6 +149,7 @@ def train_expert(
     Raises:
         InputError: unknown task, timesteps below 1, a folder that cannot be written, or no training of this task in it
             to resume.
+        EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
     """
     recipe = RECIPES.get(task, OTHERS)
     steps = recipe.timesteps if timesteps is None else timesteps

@@ -5,6 +5,7 @@ Any other Gymnasium id works too; it only lacks the reference returns. Importing
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import warnings
 from dataclasses import dataclass, field
@@ -103,7 +104,11 @@ def get_task(id: str) -> Task:
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        near = nearest(name, [*TASKS, *gymnasium.registry], listed=TASKS)
+        if module:
+            close = difflib.get_close_matches(name, gymnasium.registry, n=1, cutoff=0.7)
+            near = f"did you mean '{module}:{close[0]}'?" if close else f"the module {module!r} registers no such id."
+        else:
+            near = nearest(name, [*TASKS, *gymnasium.registry], listed=TASKS)
         raise InputError(f"unknown task {id!r}: {near}") from error
     return Task(id)
 

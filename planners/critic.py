@@ -41,7 +41,13 @@ class TwinCritic(nn.Module):
         return torch.stack([q(pair).squeeze(-1) for q in twins])
 
     def update(self, obs: Tensor, action: Tensor, cost_to_go: Tensor) -> dict[str, float]:
-        """One regression step of both critics on ``cost_to_go``, then the targets follow."""
+        """One regression step of both critics on ``cost_to_go``, then the targets follow.
+
+        Shapes: ``obs [B, obs_dim]``, ``action [B, action_dim]``, ``cost_to_go [B]``.
+
+        Raises:
+            NonFiniteError: the critics' loss or its gradient is not finite.
+        """
         estimates = self._estimates(self.online, obs, action)
         loss = (estimates - cost_to_go).square().mean(tuple(range(1, estimates.dim()))).sum()
         norm = adam_step("critic", self.optimizer, loss, self.online.parameters())

@@ -18,7 +18,7 @@ class Discriminator(Protocol):
     """D; see :class:`dyna_ail.discriminator.Discriminator`."""
 
     def cost(self, obs: Tensor, action: Tensor) -> Tensor:
-        """What the policy minimises."""
+        """What the policy minimises, ``[...]``, of ``obs [..., obs_dim]`` and ``action [..., action_dim]``."""
         ...
 
 
@@ -30,7 +30,10 @@ class ForwardModel(Protocol):
         ...
 
     def __call__(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Next state, continuation probability, memory."""
+        """Next state ``[B, obs_dim]``, continuation probability ``[B]`` and memory ``[B, memory]``.
+
+        Of ``obs [B, obs_dim]``, ``action [B, action_dim]`` and ``hidden [B, memory]``.
+        """
         ...
 
 
@@ -50,6 +53,9 @@ class Planner(Protocol):
 
         ``expert`` are the demonstrated pairs, and ``progress`` is the fraction of the interaction budget spent, in
         [0, 1].
+
+        Raises:
+            NonFiniteError: a cost, a gradient or a weight is not finite; names the part.
         """
         ...
 

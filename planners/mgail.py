@@ -41,6 +41,9 @@ class MGAILPlanner:
 
         The learning rate goes linearly to ``config.final_learning_rate`` with ``progress``, the fraction of the
         interaction budget spent.
+
+        Raises:
+            NonFiniteError: as :meth:`step`.
         """
         fade(self.optimizer, self.config.learning_rate, self.config.final_learning_rate, progress)
         metrics: dict[str, float] = {}
@@ -56,6 +59,9 @@ class MGAILPlanner:
         Departures from the papers: the tail, which adds a critic's ``gamma^T_p Q(s_T, a_T)`` to J; the cloning loss on
         the pairs ``expert``, weighed by the size of J (as in TD3+BC, Fujimoto 2021); and the penalty on the policy's
         output before its squashing, on the start states.
+
+        Raises:
+            NonFiniteError: a cost, an estimate of the critics, a loss or a gradient is not finite.
         """
         c, policy = self.config, self.policy
         noise = policy.noise((c.horizon + 1, len(start)), generator)
@@ -92,7 +98,11 @@ class MGAILPlanner:
     def criticise(self, real: Transitions, generator: torch.Generator) -> dict[str, float]:
         """One step of the critics on real transitions: ``Q(s, a) = c(s, a) + gamma Q(s', a')``, no more where it ended.
 
-        Not in the papers, as the tail itself: what ``f`` does not foresee, the critics learn here.
+        Not in the papers, as the tail itself: what ``f`` does not foresee, the critics learn here. ``real`` holds B
+        transitions, with ``obs`` and ``next_obs [B, obs_dim]`` and ``action [B, action_dim]``.
+
+        Raises:
+            NonFiniteError: the critics' loss or its gradient is not finite.
         """
         assert self.critic
         with torch.no_grad():

@@ -116,6 +116,15 @@ def test_choices(name):
         with_values(Config(), {name: CHOICES[name]})
 
 
+def test_trpo_needs_two_advantages_to_normalise():
+    with pytest.raises(InputError, match="--steps_per_iteration must be at least 2 for TRPO"):
+        Config(steps_per_iteration=1)
+    one = {"planner.batch_size": 1, "planner.horizon": 1}
+    assert make_config(**one).planner.horizon == 1
+    with pytest.raises(InputError, match="--planner.batch_size times --planner.horizon must be at least 2 for TRPO"):
+        make_config("dyna-trpo", **one)
+
+
 def test_every_choice_is_tested():
     def choices(kind: Any, prefix: str = "") -> set[str]:
         hints, found = get_type_hints(kind), set()
@@ -139,8 +148,11 @@ def test_learning_from_nothing_is_refused():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("planner.horizn", "'horizon'"),
-        ("planer.horizon", "'planner'"),
+        ("planner.horizn", "'planner.horizon'"),
+        ("planer.horizon", "'planner.horizon'"),
+        ("evaluation.evry", "'evaluation.every'"),
+        ("planer", "'planner'"),
+        ("zzz", "known: task, preset"),
         ("intractions", "'interactions'"),
         ("planner", "planner is a group"),
         ("seed.x", "seed has no settings of its own"),
@@ -234,7 +246,7 @@ def test_round_trip_through_json(preset):
     ("change", "message"),
     [
         (lambda v: v.update(colour="red"), "unknown setting 'colour'"),
-        (lambda v: v["planner"].update(horizn=3), "unknown setting 'planner.horizn': did you mean 'horizon'"),
+        (lambda v: v["planner"].update(horizn=3), "unknown setting 'planner.horizn': did you mean 'planner.horizon'"),
         (lambda v: v["planner"].update(horizon=0), "--planner.horizon must be at least 1; got 0"),
         (lambda v: v.update(planner=3), "planner"),
         (lambda v: v["planner"].update(critic=None), "planner.critic"),

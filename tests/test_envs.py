@@ -14,7 +14,7 @@ import pytest
 
 from dyna_ail.config import make_config
 from dyna_ail.demonstrations import Demonstrations
-from dyna_ail.envs import experts
+from dyna_ail.envs import experts, recording
 from dyna_ail.envs.experts import train_expert
 from dyna_ail.envs.recording import random_return, read_expert, record_demonstrations, record_episodes
 from dyna_ail.envs.tasks import BUNDLED, TASKS, get_task, make_env, versions
@@ -67,8 +67,12 @@ def test_module_is_imported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         get_task("CartPole-v1:")
     with pytest.raises(InputError, match="cannot import module 'no_such_module'"):
         get_task("no_such_module:UsersOwn-v0")
-    with pytest.raises(InputError, match="unknown task 'users_own_task:UserOwn-v0': did you mean 'UsersOwn-v0'"):
+    with pytest.raises(
+        InputError, match="unknown task 'users_own_task:UserOwn-v0': did you mean 'users_own_task:UsersOwn-v0'"
+    ):
         get_task("users_own_task:UserOwn-v0")
+    with pytest.raises(InputError, match="unknown task 'users_own_task:Nope-v0': the module .* registers no such id"):
+        get_task("users_own_task:Nope-v0")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_random_reference_of_cartpole() -> None:
     assert random_return("CartPole-v1")[0] == TASKS["CartPole-v1"].random
 
 
-def test_train_and_record(tmp_path: Path) -> None:
+def test_train_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short training improves on random, equal seeds record equal files, and provenance is complete."""
     expert = train_expert("CartPole-v1", tmp_path / "expert", timesteps=2048, seed=0, progress=False)
     assert expert == json.loads((tmp_path / "expert" / "expert.json").read_text())
@@ -177,6 +181,15 @@ def test_train_and_record(tmp_path: Path) -> None:
         record_demonstrations("CartPole-v1", tmp_path / "absent", tmp_path / "c.npz")
     with pytest.raises(InputError, match="--episodes must be at least 1; got 0"):
         record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz", episodes=0)
+    with pytest.raises(InputError, match="--thinned must be at least 1; got 0"):
+        record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz", thinned=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "record_episodes", None)  # refused before any is played
+        with pytest.raises(InputError, match="cannot write demonstrations to .*: Is a directory"):
+            record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path)
+    about = {key: value for key, value in expert.items() if key != "best_at"}
+    (tmp_path / "expert" / "expert.json").write_text(json.dumps(about))
+    record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "d.npz", episodes=1)
     (tmp_path / "expert" / "policy.pth").write_bytes(b"PK no more")
     with pytest.raises(InputError, match="cannot be read"):
         record_demonstrations("CartPole-v1", tmp_path / "expert", tmp_path / "c.npz")

@@ -17,7 +17,9 @@ from cartpole import TINY, Leaning, record
 from interrupted import table
 from sb3_contrib import TRPO
 
-from dyna_ail.config import Config, make_config, to_dict
+from dyna_ail.checks import check_demonstrations
+from dyna_ail.config import Config, make_config, to_dict, with_values
+from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.envs.tasks import Task
 from dyna_ail.errors import InputError, NonFiniteError
 from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
@@ -93,7 +95,10 @@ def test_policy_that_is_no_policy_is_refused(run: Path, tmp_path: Path):
     with pytest.raises(InputError, match="damaged"):
         load_policy(tmp_path / "run")
     policy.unlink()
-    with pytest.raises(InputError, match=r"no policy\.zip"):
+    with pytest.raises(InputError, match=r"has no policy\.zip: it was not kept with the run's tables. Train it"):
+        load_policy(tmp_path / "run")
+    (tmp_path / "run" / "progress.csv").unlink()
+    with pytest.raises(InputError, match=r"has no policy\.zip: its run stopped before the first evaluation"):
         load_policy(tmp_path / "run")
 
 
@@ -134,6 +139,31 @@ def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path)
     train(bc, tmp_path, force=True, progress=False)
     assert len(rows(tmp_path / "progress.csv")) == 1
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_task_without_a_time_limit_is_told(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    gymnasium.register("NoLimit-v0", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
+    try:
+        bc = make_config("bc", TINY, task="NoLimit-v0", demos=config.demos, **{"cloning.updates": 2})
+        train(bc, tmp_path / "run", progress=False)
+        found = check_demonstrations(Demonstrations.load(str(config.demos)), "NoLimit-v0")
+    finally:
+        del gymnasium.registry["NoLimit-v0"]
+    told = "NoLimit-v0 has no time limit: an episode may never end. Register it with max_episode_steps."
+    assert f"warning: {told}" in capsys.readouterr().err
+    assert [finding.mend for finding in found if "no time limit" in finding.what] == [
+        "Register it with max_episode_steps."
+    ]
+
+
+@pytest.mark.parametrize("random", [100.0, 500.0])
+def test_references_that_make_no_score_are_refused(config: Config, tmp_path: Path, random: float):
+    found = Demonstrations.load(str(config.demos))
+    metadata = {**found.metadata, "expert_return": 100.0, "random_return": random}
+    Demonstrations(found.trajectories, metadata).save(tmp_path / "demos.npz")
+    with pytest.raises(InputError, match=f"must be above that of random actions, score 0; got 100 and {random:g}"):
+        train(with_values(config, {"demos": str(tmp_path / "demos.npz")}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_task_without_demonstrations_says_what_to_give():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,17 @@ def test_runs_of_unequal_budgets_are_told_of_after_the_same_interactions(tmp_pat
     assert "| dyna-ail | 1 | 4,000 | - | - | 20% |" in scores([long], until=5_000)  # its last evaluation by then
     with pytest.raises(InputError, match="--until must be at least 1, a number of interactions; got 0"):
         scores([long], until=0)
+
+
+def test_runs_without_scores(tmp_path: Path):
+    """Of a task without references."""
+    runs = [
+        make_run(tmp_path / "a", [0, math.nan, 95, math.nan], interactions=6_000),
+        make_run(tmp_path / "b", [math.nan] * 4, "gail", interactions=6_000),
+    ]
+    first, second = (cells(line) for line in scores(runs, against="gail").splitlines()[2:])
+    assert first[4:10] == ["n/a", "n/a", "n/a", "n/a", "n/a", "n/a"]
+    assert second[4:10] == ["n/a", "n/a", "", "n/a", "n/a", "n/a"]
 
 
 def test_unknown_setting_and_threshold_are_refused(tmp_path: Path):
