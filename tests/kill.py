@@ -59,11 +59,18 @@ def problems(text: str) -> list[str]:
     for before, row in itertools.pairwise(rows):
         if len(row) != len(rows[0]):
             found.append(f"{len(row)} cells under {len(rows[0])} names: {row}")
-        elif not all(_is_number(cell) for cell in row):
+        elif not all(
+            _is_number(cell) if cell else _is_blank(name, row[0]) for name, cell in zip(rows[0], row, strict=True)
+        ):
             found.append(f"not all are numbers: {row}")
         elif before is not rows[0] and int(row[0]) <= int(before[0]):
             found.append(f"{row[0]} interactions after {before[0]}")
     return found
+
+
+def _is_blank(name: str, interactions: str) -> bool:
+    """Whether there is nothing to tell: diagnostics of cloning after the start, and all others at the start."""
+    return "/" in name and name.startswith("cloning/") == (interactions != "0")
 
 
 def _is_number(cell: str) -> bool:
