@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +107,7 @@ def test_a_run_without_a_score_is_not_one_that_never_held_it(tmp_path: Path):
         held_interactions([run], tmp_path / "held.png")
 
 
-def with_diagnostics(folder: Path, columns: dict[str, list[float]], **values: object) -> Path:
+def with_diagnostics(folder: Path, columns: Mapping[str, Sequence[Any]], **values: object) -> Path:
     run = make_run(folder, [0.0, 50.0, 100.0], **values)  # type: ignore[arg-type]
     lines = [",".join(columns), *(",".join(map(str, line)) for line in zip(*columns.values(), strict=True))]
     (run / "diagnostics.csv").write_text("\n".join(lines) + "\n")
@@ -117,6 +119,9 @@ def test_planning_share(tmp_path: Path):
     run = with_diagnostics(tmp_path / "run", columns)
     out = tmp_path / "share.png"
     assert [float(row["share"]) for row in drawn(planning_share([run], out), out)] == [0.5]
+    start = {"interactions": 0, "seconds": 1, "seconds/planner": "", "seconds/model": ""}
+    cloned = with_diagnostics(tmp_path / "cloned", {name: [start[name], *column] for name, column in columns.items()})
+    assert [float(row["share"]) for row in drawn(planning_share([cloned], out), out)] == [0.5]
 
 
 def test_the_page_of_diagnostics(tmp_path: Path):
@@ -136,6 +141,20 @@ def test_the_page_of_diagnostics(tmp_path: Path):
     assert norms == [2.0, 3.0]
     depths = list(dict.fromkeys(row["column"] for row in found if row["column"].startswith("model/error_")))
     assert depths == ["model/error_1", "model/error_2", "model/error_10"]  # by number, not by letter
+
+
+def test_a_cloned_start_is_not_on_the_page(tmp_path: Path):
+    columns: dict[str, list[Any]] = {
+        "interactions": [0, 500, 1000],
+        "cloning/grad_norm": [2.0, "", ""],
+        "planner/grad_norm": ["", 1.0, 3.0],
+    }
+    out = tmp_path / "page.png"
+    found = drawn(diagnostics_page([with_diagnostics(tmp_path / "run", columns)], out), out)
+    assert [(row["column"], float(row["median"])) for row in found] == [
+        ("planner/grad_norm", 1.0),
+        ("planner/grad_norm", 3.0),
+    ]
 
 
 def test_several_settings_on_a_page_show_the_first_and_the_last_depth(tmp_path: Path):

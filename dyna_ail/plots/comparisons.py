@@ -176,7 +176,8 @@ def _dots(tasks: dict[str, list[Record]], out: Path, measure: Any, label: str, c
 
 def _share(record: Record) -> float:
     seconds = columns(record, ("seconds", "seconds/planner", "seconds/model"))
-    return float((seconds["seconds/planner"].sum() + seconds["seconds/model"].sum()) / seconds["seconds"][-1])
+    planning = np.nansum(seconds["seconds/planner"]) + np.nansum(seconds["seconds/model"])  # a cloned start has none
+    return float(planning / seconds["seconds"][-1])
 
 
 def columns(record: Record, names: Sequence[str]) -> dict[str, np.ndarray]:

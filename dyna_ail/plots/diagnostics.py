@@ -96,7 +96,7 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _table(record: Record) -> dict[str, np.ndarray]:
-    """Every column of a run's diagnostics.csv, each [iterations]."""
+    """Every column of a run's diagnostics.csv, each [iterations]; without a cloned start's."""
     path = record.path / DIAGNOSTICS
     empty = f"{path} holds no iteration: a run without interactions has no diagnostics; leave it out."
     try:
@@ -106,9 +106,10 @@ def _table(record: Record) -> dict[str, np.ndarray]:
         raise InputError(empty) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
-    if not table["interactions"].any():
+    learned = table["interactions"] > 0
+    if not learned.any():
         raise InputError(empty)
-    return table
+    return {name: column[learned] for name, column in table.items() if not name.startswith("cloning/")}
 
 
 def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
