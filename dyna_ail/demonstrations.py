@@ -51,14 +51,14 @@ class Trajectory:
     """Whether the episode ended by itself (True) or was cut by the time limit (False)."""
 
     def __post_init__(self) -> None:
-        discrete = self.action.dtype.kind in "iu"
-        if self.action.dtype.kind not in "iuf" or self.action.ndim != (1 if discrete else 2):
+        dtype, ndim = ("int64", 1) if self.action.dtype.kind in "iu" else ("float32", 2)
+        if self.action.dtype.kind not in "iuf" or self.action.ndim != ndim:
             raise InputError(
                 "action must be float32 [T, act_dim] for Box or int64 [T] for Discrete; "
                 f"got {self.action.dtype.name} of shape {self.action.shape}."
             )
         _convert(self, "obs", "float32", ndim=2)
-        _convert(self, "action", "int64" if discrete else "float32", ndim=1 if discrete else 2)
+        _convert(self, "action", dtype, ndim)
         _convert(self, "reward", "float32", ndim=1)
         steps = len(self.action)
         if steps < 1 or len(self.reward) != steps or len(self.obs) not in (steps, steps + 1):
@@ -383,6 +383,12 @@ def _parse_metadata(array: npt.NDArray[Any]) -> dict[str, Any]:
     return metadata
 
 
+def in_precision(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """The same numbers as ``dtype``; one too large for it becomes an infinity, which a :class:`Trajectory` refuses."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
+
+
 _CONVERTED_FROM = {"float32": "iuf", "int64": "iu", "bool": "b"}
 """The kinds of NumPy types that a type is made of."""
 
@@ -395,8 +401,7 @@ def _converted(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> npt
     """The array in the precision ``dtype``; refuse another kind or number of axes, or a value that is not finite."""
     if array.dtype.kind not in _CONVERTED_FROM[dtype] or array.ndim != ndim:
         raise InputError(f"{name} must be {dtype} with {ndim} axes; got {array.dtype.name} of shape {array.shape}.")
-    with np.errstate(over="ignore"):  # the infinity is refused here
-        array = array.astype(dtype, copy=False)
+    array = in_precision(array, dtype)
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0])

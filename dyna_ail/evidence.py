@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from dyna_ail.demonstrations import Demonstrations
 from dyna_ail.envs.replaying import Replayer, Steps
-from dyna_ail.envs.tasks import get_task
+from dyna_ail.envs.tasks import get_task, time_limit
 from dyna_ail.spaces import check_spaces, encode_actions
 
 Array = npt.NDArray[Any]
@@ -78,8 +78,7 @@ class Subject:
         self.box = isinstance(self.action_space, spaces.Box)
         self.whole = demonstrations.thinned == 1
         self.lengths = np.array([trajectory.length for trajectory in self.trajectories])
-        spec = self.replayer.env.spec
-        self.limit = None if spec is None else spec.max_episode_steps
+        self.limit = time_limit(self.replayer.env)
 
     @property
     def bounds(self) -> tuple[Array, Array]:

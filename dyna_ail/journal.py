@@ -84,7 +84,7 @@ class Journal:
         }
 
     def __call__(self, learner: DynaAIL) -> None:
-        """Record one iteration."""
+        """Record one iteration, or a cloned start."""
         done = learner.interactions
         if learner.iteration > 0 or self.config.cloning.updates > 0:
             counts = {"interactions": done, "imagined": learner.imagined, "seconds": self._seconds()}

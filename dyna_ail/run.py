@@ -57,7 +57,7 @@ def train(
     import torch
 
     from dyna_ail.algorithm import DynaAIL
-    from dyna_ail.envs.tasks import get_task, make_env
+    from dyna_ail.envs.tasks import get_task, make_env, time_limit
     from dyna_ail.journal import Journal
 
     torch.set_num_threads(1)
@@ -66,7 +66,7 @@ def train(
     source = demonstration_source(config, task)
     demonstrations = formats.load(source, config.task, config.trajectories, config.seed)
     env = make_env(config.task)
-    if env.spec is None or env.spec.max_episode_steps is None:
+    if time_limit(env) is None:
         _warn(f"{config.task} has no time limit: an episode may never end. Register it with max_episode_steps.")
     learner = DynaAIL(env, demonstrations, config)
     references = _references(task, demonstrations)

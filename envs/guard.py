@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import gymnasium
 import numpy as np
 
+from dyna_ail.envs.tasks import time_limit
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, brief, one_line
 
 LONGEST = 100_000
@@ -49,7 +50,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, checked."""
         self.steps, self.in_episode = self.steps + 1, self.in_episode + 1
-        if self.in_episode > self.longest and (self.spec is None or self.spec.max_episode_steps is None):
+        if self.in_episode > self.longest and time_limit(self) is None:
             self._fail("has not ended its episode, and has no time limit: register it with max_episode_steps")
         found = self._watched(lambda: self.env.step(action))
         if not (isinstance(found, tuple) and len(found) == 5):

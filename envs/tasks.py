@@ -113,6 +113,11 @@ def get_task(id: str) -> Task:
     return Task(id)
 
 
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Steps after which Gymnasium cuts an episode; None without such a limit."""
+    return env.spec.max_episode_steps if env.spec else None
+
+
 def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """A new environment of the task.
 

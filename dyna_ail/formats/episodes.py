@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import Space, spaces
 
-from dyna_ail.demonstrations import Demonstrations, FloatArray, IntArray, Trajectory
-from dyna_ail.envs.tasks import make_env
+from dyna_ail.demonstrations import Demonstrations, FloatArray, IntArray, Trajectory, in_precision
+from dyna_ail.envs.tasks import make_env, time_limit
 from dyna_ail.errors import InputError
 from dyna_ail.spaces import action_dim, check_spaces
 
@@ -47,8 +47,7 @@ class Room:
             InputError: an unknown task, or spaces that the package does not handle.
         """
         env = make_env(task)
-        limit = env.spec.max_episode_steps if env.spec else None
-        room = cls(task, env.observation_space, env.action_space, limit)
+        room = cls(task, env.observation_space, env.action_space, time_limit(env))
         env.close()
         check_spaces(room.observation_space, room.action_space)
         return room
@@ -83,14 +82,14 @@ def _trajectory(episode: Episode, room: Room) -> Trajectory:
     return Trajectory(
         _observations(episode.obs, room),
         _actions(episode.action, room),
-        _float32(column("rewards", reward)),
+        in_precision(column("rewards", reward), "float32"),
         episode.terminated,
     )
 
 
 def _observations(array: npt.NDArray[Any], room: Room) -> FloatArray:
     width = int((room.observation_space.shape or (0,))[0])
-    return _float32(_rows("observations", array, width, room.task))
+    return in_precision(_rows("observations", array, width, room.task), "float32")
 
 
 def _actions(array: npt.NDArray[Any], room: Room) -> FloatArray | IntArray:
@@ -102,12 +101,12 @@ def _actions(array: npt.NDArray[Any], room: Room) -> FloatArray | IntArray:
                 f"its actions are {array.dtype} of shape {array.shape}, {room.task} has {width} discrete ones: convert "
                 "them to integers in the source, with numpy.argmax if they are one-hot."
             )
-        return column("actions", array).astype(np.int64)
+        return in_precision(column("actions", array), "int64")
     if array.dtype.kind != "f":
         raise InputError(
             f"its actions are {array.dtype}, {room.task} has {width} real numbers each: choose data of the same task."
         )
-    return _float32(_rows("actions", array, width, room.task))
+    return in_precision(_rows("actions", array, width, room.task), "float32")
 
 
 def _rows(name: str, array: npt.NDArray[Any], width: int, task: str) -> npt.NDArray[Any]:
@@ -131,11 +130,6 @@ def column(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise InputError(f"{name} must be one number a step; got {array.dtype} of shape {array.shape}.")
     return array
-
-
-def _float32(array: npt.NDArray[Any]) -> FloatArray:
-    with np.errstate(over="ignore"):  # an infinity is refused later, by name
-        return array.astype(np.float32)
 
 
 def split(array: npt.NDArray[Any], lengths: Iterable[int]) -> list[npt.NDArray[Any]]:
