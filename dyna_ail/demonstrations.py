@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+ARRAYS = ("obs", "action", "reward", "lengths", "terminated", "metadata")
+"""The arrays of a file; it may also hold ``thinned``."""
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -323,12 +326,11 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         npz = np.load(file, allow_pickle=False)
         if not isinstance(npz, np.lib.npyio.NpzFile):
             raise ValueError("this is a single array.")
-        names = ("obs", "action", "reward", "lengths", "terminated", "metadata")
-        missing = [name for name in names if name not in npz]
+        missing = [name for name in ARRAYS if name not in npz]
         if missing:
             raise ValueError(f"missing from it: {', '.join(missing)}.")
         whole = {"thinned": np.asarray(1)}  # files written before trajectories could be thinned
-        return whole | {name: npz[name] for name in (*names, *(set(whole) & set(npz)))}
+        return whole | {name: npz[name] for name in (*ARRAYS, *(set(whole) & set(npz)))}
 
 
 def _parse_thinned(array: npt.NDArray[Any]) -> int:

@@ -394,7 +394,11 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "several splits": (splits, "CartPole-v1", "has several splits: name the folder of one"),
     "half a zip": (written(b"PK\x03\x04" + bytes(60)), "CartPole-v1", "damaged zip archive"),
     "foreign zip": (with_archive({"a.txt": b"", "../b": b""}), "CartPole-v1", "neither .* it holds ../b, a.txt"),
-    "foreign npz": (with_archive({"observations.npy": b""}), "CartPole-v1", "it holds observations.npy"),
+    "foreign npz": (
+        with_archive({"observations.npy": b""}),
+        "CartPole-v1",
+        "it holds observations.npy. .* an npz with obs, action, reward, lengths, terminated, metadata",
+    ),
     "SB3 zip without weights": (
         with_archive({"_stable_baselines3_version": b"2", "data": b"{}"}),
         "CartPole-v1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demonstrations import ARRAYS, Demonstrations
 from dyna_ail.formats.source import Format, Source, provenance
 
 NAME = "npz"
@@ -27,4 +27,5 @@ def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations
     return dataclasses.replace(found, metadata={"task": task, **found.metadata, "source": entry})
 
 
-FORMAT = Format(NAME, "a file written by `dyna-ail demos record` or `convert` (.npz)", _matches, _load)
+EXPECTS = f"an npz with {', '.join(ARRAYS)}, as `dyna-ail demos record` and `convert` and Demonstrations.save write it"
+FORMAT = Format(NAME, EXPECTS, _matches, _load)
