@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dyna_ail.config import make_config
 from dyna_ail.envs.tasks import TASKS
-from dyna_ail.run import train
+from dyna_ail.runs import train
 
 SMALL = {
     "steps_per_iteration": 1000,

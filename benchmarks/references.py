@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.recording import REFERENCE_EPISODES, random_return, read_expert, record_episodes
 from dyna_ail.envs.tasks import BUNDLED, TASKS
 

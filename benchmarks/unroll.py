@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dyna_ail.config import Config, make_config
-from dyna_ail.discriminator import Discriminator
-from dyna_ail.forward_model import ForwardModel
-from dyna_ail.networks import CLIP, Scaling
-from dyna_ail.planners.unroll import cost_to_go, unroll
-from dyna_ail.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import CLIP, Scaling
+from dyna_ail.learning.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.unroll import cost_to_go, unroll
 
 OBS_DIM, ACTION_DIM = 11, 3  # Hopper's
 TARGET = 1.25

@@ -11,30 +11,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dyna_ail.algorithm import DynaAIL as DynaAIL
     from dyna_ail.config import Config as Config
+    from dyna_ail.config import RunConfig as RunConfig
     from dyna_ail.config import make_config as make_config
-    from dyna_ail.demonstrations import Demonstrations as Demonstrations
-    from dyna_ail.demonstrations import ExpertPairs as ExpertPairs
-    from dyna_ail.demonstrations import Trajectory as Trajectory
+    from dyna_ail.config import make_run_config as make_run_config
+    from dyna_ail.demos import Demonstrations as Demonstrations
+    from dyna_ail.demos import ExpertPairs as ExpertPairs
+    from dyna_ail.demos import Trajectory as Trajectory
     from dyna_ail.errors import EnvironmentFailure as EnvironmentFailure
     from dyna_ail.errors import InputError as InputError
     from dyna_ail.errors import NonFiniteError as NonFiniteError
-    from dyna_ail.evaluation import Evaluation as Evaluation
-    from dyna_ail.evaluation import evaluate as evaluate
+    from dyna_ail.runs.evaluation import Evaluation as Evaluation
+    from dyna_ail.runs.evaluation import evaluate as evaluate
 
 __version__ = "0.1.0"
 
 _HOME = {
     "DynaAIL": "algorithm",
     "Config": "config",
+    "RunConfig": "config",
     "make_config": "config",
-    "Demonstrations": "demonstrations",
-    "ExpertPairs": "demonstrations",
-    "Trajectory": "demonstrations",
+    "make_run_config": "config",
+    "Demonstrations": "demos",
+    "ExpertPairs": "demos",
+    "Trajectory": "demos",
     "EnvironmentFailure": "errors",
     "InputError": "errors",
     "NonFiniteError": "errors",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
+    "Evaluation": "runs.evaluation",
+    "evaluate": "runs.evaluation",
 }
 
 

@@ -10,19 +10,23 @@ import gymnasium
 import numpy as np
 import torch
 
-from dyna_ail.cloning import clone
-from dyna_ail.config import Config, check_budget
-from dyna_ail.demonstrations import Demonstrations, ExpertPairs
-from dyna_ail.discriminator import Discriminator
-from dyna_ail.envs.guard import Guard
-from dyna_ail.forward_model import ForwardModel
-from dyna_ail.model_free import MODEL_FREE
-from dyna_ail.networks import Scaling, follow
-from dyna_ail.phases import Phases
-from dyna_ail.planners import PLANNERS
-from dyna_ail.policy import ImitationPolicy, make_agent
-from dyna_ail.replay import ReplayBuffer
-from dyna_ail.rollout import RealRollout, Segment
+from dyna_ail.config.learner import Config
+from dyna_ail.config.names import from_dict, to_dict
+from dyna_ail.config.registry import MODEL_FREE, PLANNERS
+from dyna_ail.demos import Demonstrations, ExpertPairs
+from dyna_ail.errors import InputError
+from dyna_ail.learning import archive, interfaces
+from dyna_ail.learning.cloning import clone
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import Scaling, polyak_update
+from dyna_ail.learning.phases import Phases
+from dyna_ail.learning.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.replay import ReplayBuffer
+from dyna_ail.learning.rollout import RealRollout, Segment
+from dyna_ail.learning.state import global_random_state, load_optimizer, require_like, set_global_random_state
+from dyna_ail.model_free.interface import ModelFree
+from dyna_ail.planners.interface import Planner
 
 
 class DynaAIL:
@@ -30,8 +34,14 @@ class DynaAIL:
 
     Args:
         env: the training environment; every step of it is counted. Its reward is never read.
-        demonstrations: the expert's trajectories (thinned as ``config`` says, drawn with its seed), or ready pairs.
+        demonstrations: the expert's trajectories (subsampled as ``config`` says, drawn with its seed), or ready pairs.
         config: all settings; the ``dyna-ail`` preset by default.
+        discriminator: builds D, see :class:`dyna_ail.learning.interfaces.Discriminator`.
+        forward_model: builds f, see :class:`dyna_ail.learning.interfaces.ForwardModel`.
+        model_free: builds the model-free phase, see :class:`dyna_ail.model_free.interface.ModelFree`; by default the one
+            that ``config.model_free.method`` names.
+        planner: builds the planner, see :class:`dyna_ail.planners.interface.Planner`; by default the one that
+            ``config.planner.method`` names.
 
     Raises:
         InputError: the spaces are not supported or the demonstrations do not fit them.
@@ -42,6 +52,11 @@ class DynaAIL:
         env: gymnasium.Env[Any, Any],
         demonstrations: Demonstrations | ExpertPairs,
         config: Config | None = None,
+        *,
+        discriminator: Callable[..., interfaces.Discriminator] = Discriminator,
+        forward_model: Callable[..., interfaces.ForwardModel] = ForwardModel,
+        model_free: Callable[..., ModelFree] | None = None,
+        planner: Callable[..., Planner] | None = None,
     ) -> None:
         self.config = config = config or Config()
         demonstrations.check(env.observation_space, env.action_space)
@@ -49,22 +64,20 @@ class DynaAIL:
             rng = np.random.default_rng(config.seed)
             demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.expert_obs = torch.as_tensor(demonstrations.obs)
-        self.expert_action = torch.as_tensor(demonstrations.action)
+        self.expert = torch.as_tensor(demonstrations.obs), torch.as_tensor(demonstrations.action)
 
         scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor, config.seen)
         # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
         spaces = env.observation_space, env.action_space
         self.agent, self.average = (make_agent(*spaces, config, scaling, config.seed) for _ in range(2))
         acting: ImitationPolicy = self.agent.policy  # type: ignore[assignment]
-        self.replay = ReplayBuffer(config.replay_capacity, self.expert_obs.shape[1], self.expert_action.shape[1])
-        self.discriminator = Discriminator(scaling, config.discriminator, config.cost)
-        guarded = Guard(env, config.safety.step_timeout)
-        self.rollout = RealRollout(guarded, acting, self.discriminator, config.lost_after, config.seed, self.generator)
-        self.forward_model = ForwardModel(scaling, config.forward_model)
+        self.replay = ReplayBuffer(config.replay_capacity, *(column.shape[1] for column in self.expert))
+        self.discriminator = discriminator(scaling, config.discriminator, config.cost)
+        self.rollout = RealRollout(env, acting, self.discriminator, config.lost_after, config.seed, self.generator)
+        self.forward_model = forward_model(scaling, config.forward_model)
         learned = self.agent, self.discriminator, self.forward_model
-        self.model_free = MODEL_FREE[config.model_free.method](*learned, config)
-        self.planner = PLANNERS[config.planner.method](*learned, scaling, config)
+        self.model_free: ModelFree = (model_free or MODEL_FREE[config.model_free.method])(*learned, config)
+        self.planner: Planner = (planner or PLANNERS[config.planner.method])(*learned, scaling, config)
         self.iteration = 0
         self.started = False
         self.metrics: dict[str, float] = {}
@@ -89,11 +102,32 @@ class DynaAIL:
         """Steps inside the forward model so far."""
         return self.planner.imagined
 
-    def learn(self, interactions: int | None = None, callback: Callable[[DynaAIL], object] | None = None) -> DynaAIL:
-        """Algorithm 1, until ``interactions`` real steps are spent in all (by default the configuration's budget).
+    @property
+    def progress(self) -> float:
+        """Share of ``config.interactions`` that is spent, at most 1; learning rates follow it."""
+        return min(1.0, self.interactions / max(1, self.config.interactions))
+
+    @property
+    def collecting(self) -> bool:
+        """Whether a segment of real steps is in the making, and :meth:`state_dict` may be taken."""
+        return self.rollout.collecting
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether any phase needs the forward model."""
+        return self.planner.uses_model or self.model_free.uses_model
+
+    def learn(
+        self,
+        interactions: int | None = None,
+        callback: Callable[[DynaAIL], object] = lambda _: None,
+        before_step: Callable[[], object] = lambda: None,
+    ) -> DynaAIL:
+        """Algorithm 1, until ``interactions`` real steps are spent in all (by default ``config.interactions``).
 
         ``callback(self)`` is called before the first iteration and after each one; :attr:`metrics` holds the
-        iteration's diagnostics. It stops the learning by returning False.
+        iteration's diagnostics. It stops the learning by returning False. ``before_step()`` is called before every
+        real step; :meth:`state_dict` may be taken in both.
 
         Raises:
             InputError: a negative budget, or a positive one where neither phase learns.
@@ -101,40 +135,40 @@ class DynaAIL:
             NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
         """
         budget = self.config.interactions if interactions is None else interactions
-        check_budget(self.config, budget)
-        callback = callback or (lambda _: None)
-        expert, generator = (self.expert_obs, self.expert_action), self.generator
+        self.config.check_budget(budget)
+        self.replay.reserve(budget)
+        generator = self.generator
 
         if not self.started:
             self.started = True
-            self._record(cloning=clone(self.rollout.policy, *expert, self.config.cloning, generator))
-            follow(self.policy, self.agent.policy, rate=1.0)
+            self._log(cloning=clone(self.rollout.policy, *self.expert, self.config.cloning, generator))
+            polyak_update(self.policy, self.agent.policy, rate=1.0)
             if callback(self) is False:
                 return self
         while self.interactions < budget:
             # Line 3: sample trajectories with the policy on the environment.
-            segment = self.rollout.collect(min(self.config.steps_per_iteration, budget - self.interactions))
+            steps = min(self.config.steps_per_iteration, budget - self.interactions)
+            segment = self.rollout.collect(steps, before_step)
             held_out, phases = self._held_out_error(segment), Phases(self.rollout.policy, segment.transitions.obs)
             # Line 4: store them in B.
-            self.replay.add(segment.transitions, bool(segment.first[0]))
+            self.replay.add(segment.transitions, bool(segment.episode_start[0]))
             # Line 5: update the discriminator (Eq. 6).
-            progress = self.interactions / budget
-            discriminator = self.discriminator.update(*expert, self.replay, progress, generator)
+            discriminator = self.discriminator.update(self.expert, self.replay, self.progress, generator)
             # Line 6: update the policy on the real trajectories (Eq. 7).
             with phases.measure("model_free"):
-                model_free = self.model_free.update(segment, progress, generator)
+                model_free = self.model_free.update(segment, self.progress, generator)
             # Line 7: train the forward model on B (Eq. 5).
             with phases.measure("model"):
-                model = self.forward_model.fit(self.replay, generator) if self.config.uses_model else {}
+                model = self.forward_model.fit(self.replay, generator) if self.uses_model else {}
             # Lines 8 and 9: update the policy on trajectories imagined by the forward model (Eq. 8).
             with phases.measure("planner"):
-                planner = self.planner.improve(self.replay, expert, progress, generator)
+                planner = self.planner.improve(self.replay, self.expert, self.progress, generator)
             # Not in the paper: the policy keeps some noise.
             self.rollout.policy.keep_noise(self.config.policy.least_std)
             # Not in the paper: the result is the moving average of the policy that learns.
-            follow(self.policy, self.agent.policy, self.config.policy.averaging)
+            polyak_update(self.policy, self.agent.policy, self.config.policy.averaging)
             self.iteration += 1
-            self._record(
+            self._log(
                 rollout={"lost": self.rollout.lost},
                 discriminator=discriminator,
                 model_free=model_free,
@@ -147,19 +181,113 @@ class DynaAIL:
                 break
         return self
 
-    def save(self, path: str | Path) -> None:
-        """Write the policy as an SB3 ``.zip`` that ``sb3_contrib.TRPO.load`` opens."""
-        self.average.save(path)
-
     def _held_out_error(self, segment: Segment) -> dict[str, float]:
         """The forward model's error by depth 1..T_p on trajectories that it has not been trained on yet."""
-        if not self.config.uses_model:
+        if not self.uses_model:
             return {}
         errors = self.forward_model.errors_by_depth(segment.transitions, self.config.planner.horizon)
         return {f"error_{depth}": error for depth, error in enumerate(errors, start=1)}
 
-    def _record(self, **parts: dict[str, float]) -> None:
+    def _log(self, **parts: dict[str, float]) -> None:
         self.metrics = {f"{part}/{name}": value for part, metrics in parts.items() for name, value in metrics.items()}
         with torch.no_grad():
             if not self.rollout.policy.discrete:
                 self.metrics["policy/std"] = self.rollout.policy.log_std.exp().mean().item()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the learning goes on from, between two real steps or in a callback: tensors and plain numbers.
+
+        The pairs to imitate are part of it, so that it does not depend on the demonstrations' file.
+        """
+        return {
+            "config": to_dict(self.config),
+            "expert": list(self.expert),
+            "parts": {name: part.state_dict() for name, part in self._parts().items()},
+            "value_optimizer": self.agent.policy.optimizer.state_dict(),
+            "rollout": self.rollout.state_dict(),
+            "iteration": self.iteration,
+            "started": self.started,
+            "generator": self.generator.get_state(),
+            "random": global_random_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on from a :meth:`state_dict` of a learner with the same settings and environment.
+
+        Returns:
+            Whether the environment could be brought back to where it was, to the last bit. Else it begins a new
+            episode, and what is learned is not exactly what it would have been.
+
+        Raises:
+            InputError: the state is not one of such a learner; names what does not fit. The learner cannot be used
+                after that.
+            EnvironmentFailure: the environment failed on the way back.
+        """
+        require_like("state", state, self.state_dict(), shallow=True)
+        if state["config"] != to_dict(self.config):
+            raise InputError("it was made with other settings than the learner has.")
+        for name, value in {"iteration": 0, "started": True, "generator": self.generator.get_state()}.items():
+            require_like(name, state[name], value)
+        require_like("parts", state["parts"], self._parts(), shallow=True)
+        for name, part in self._parts().items():
+            try:
+                part.load_state_dict(state["parts"][name])
+            except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # as torch refuses weights
+                raise InputError(f"its {name} is not what a learner of these settings has: {error}") from error
+        load_optimizer(self.agent.policy.optimizer, state["value_optimizer"])
+        self.expert = tuple(state["expert"])
+        self.iteration, self.started = state["iteration"], state["started"]
+        exact = self.rollout.load_state_dict(state["rollout"])
+        self.generator.set_state(state["generator"])
+        set_global_random_state(state["random"])  # last: all above may draw
+        return exact
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "policy": self.agent.policy,
+            "average": self.average.policy,
+            "discriminator": self.discriminator,
+            "forward_model": self.forward_model,
+            "model_free": self.model_free,
+            "planner": self.planner,
+            "replay": self.replay,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write an SB3 ``.zip`` that ``sb3_contrib.TRPO.load`` opens as a policy, and :meth:`load` as this learner.
+
+        Raises:
+            OSError: it cannot be written; a file that was there stays.
+        """
+        archive.save(path, self.average, self.state_dict())
+
+    def save_policy(self, path: str | Path) -> None:
+        """Write the policy alone, as an SB3 ``.zip`` that ``sb3_contrib.TRPO.load`` opens.
+
+        Raises:
+            OSError: it cannot be written; a file that was there stays.
+        """
+        archive.save(path, self.average)
+
+    @classmethod
+    def load(cls, path: str | Path, env: gymnasium.Env[Any, Any], **parts: Callable[..., Any]) -> DynaAIL:
+        """The learner that :meth:`save` wrote, to go on learning in ``env``. Runs no code from the file.
+
+        Args:
+            path: the file.
+            env: a new environment of the same task. It is brought back to the middle of its episode where that is
+                possible; see :meth:`load_state_dict`.
+            parts: ``planner=`` and so on, as they were handed in to the learner that was saved.
+
+        Raises:
+            InputError: a file that is missing, damaged, holds no learner, or one of another environment.
+            EnvironmentFailure: the environment failed on the way back to where it was.
+        """
+        state = archive.load(path)
+        try:
+            obs, action = (column.numpy() for column in state["expert"])
+            learner = cls(env, ExpertPairs(obs, action), from_dict(Config, state["config"]), **parts)
+            learner.load_state_dict(state)
+        except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{str(path)!r} does not hold a learner of this environment: {error}") from error
+        return learner

@@ -1,6 +1,8 @@
 """The ways in which a run stops with a message instead of a traceback, and how messages word what they name."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -69,3 +71,10 @@ def ordinal(number: int) -> str:
     """1st, 2nd, 3rd, 4th, ..., 11th, 12th, 13th, ..., 21st."""
     suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
+
+
+def nearest(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The end of an error message: the nearest ``known`` name, or else those ``listed`` (by default all known)."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known if listed is None else listed)}."

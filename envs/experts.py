@@ -27,11 +27,11 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
 
-from dyna_ail.envs.guard import LONGEST, Guard
 from dyna_ail.envs.sb3_policy import acting
 from dyna_ail.envs.tasks import make_env, versions
 from dyna_ail.errors import InputError
 from dyna_ail.files import replacing
+from dyna_ail.guard import LONGEST, Guard
 from dyna_ail.spaces import check_spaces
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.demonstrations import Demonstrations, Trajectory, check_place
-from dyna_ail.envs.guard import LONGEST, Guard
+from dyna_ail.demos import Demonstrations, Trajectory, check_place
 from dyna_ail.envs.sb3_policy import Policy, actor
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.weights import load_weights
+from dyna_ail.files import load_weights
+from dyna_ail.guard import LONGEST, Guard
 
 REFERENCE_EPISODES = 100
 """Episodes from which the random policy's and the expert's returns, scores 0 and 1, are measured."""
@@ -158,7 +158,7 @@ def record_demonstrations(
         "command": f"dyna-ail demos record --task {task}{given} --episodes {episodes} --thinned {thinned} --seed {seed}"
         f" --out {shlex.quote(str(out))}",
     }
-    demonstrations = Demonstrations(played[:episodes], metadata).thin(thinned, np.random.default_rng(seed))
+    demonstrations = Demonstrations(played[:episodes], metadata).subsample(thinned, np.random.default_rng(seed))
     demonstrations.save(out)
     return demonstrations
 

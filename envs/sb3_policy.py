@@ -20,9 +20,8 @@ from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from dyna_ail.errors import InputError, one_line
-from dyna_ail.files import check_archive
+from dyna_ail.files import check_archive, load_weights
 from dyna_ail.spaces import action_dim, check_spaces
-from dyna_ail.weights import load_weights
 
 Policy = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """The action for one observation [obs_dim]: [act_dim] float32 within the bounds, or a single int64."""

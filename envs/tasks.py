@@ -13,8 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dyna_ail.config import nearest
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import gymnasium
@@ -36,7 +35,14 @@ class Task:
     demos: Path | None = None
     """The bundled demonstrations, if any."""
     defaults: dict[str, object] = field(default_factory=dict)
-    """Dotted configuration values that this task sets, below the preset's."""
+    """Dotted values of the learner's settings for this task, below the preset's."""
+    evaluate_every: int | None = None
+    """Interactions between evaluations; by default as for any task."""
+
+    @property
+    def run_defaults(self) -> dict[str, object]:
+        """Dotted values of a run's settings for this task, below the preset's: the learner's and the run's own."""
+        return self.defaults | ({"evaluation.every": self.evaluate_every} if self.evaluate_every else {})
 
 
 # In so short a run the critics must follow fast: D soon tells the policy from so few pairs, its cost flattens, and
@@ -44,7 +50,6 @@ class Task:
 # the time.
 CLASSIC: dict[str, object] = {
     "trajectories": 1,
-    "evaluation.every": 500,
     "planner.critic.learning_rate": 1e-3,
     "planner.critic.target_rate": 0.1,
     "planner.critic.hidden": (64, 64),
@@ -68,9 +73,9 @@ HUMANOID: dict[str, object] = {"trajectories": 80, "interactions": 120_000, "see
 TASKS: dict[str, Task] = {
     task.id: task
     for task in (
-        Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", CARTPOLE),
-        Task("MountainCar-v0", -200.0, -100.16, BUNDLED / "mountaincar-v0.npz", BRIEF | {"interactions": 20_000}),
-        Task("Acrobot-v1", -499.82, -83.34, BUNDLED / "acrobot-v1.npz", BRIEF),
+        Task("CartPole-v1", 23.4, 500.0, BUNDLED / "cartpole-v1.npz", CARTPOLE, 500),
+        Task("MountainCar-v0", -200.0, -100.16, BUNDLED / "mountaincar-v0.npz", BRIEF | {"interactions": 20_000}, 500),
+        Task("Acrobot-v1", -499.82, -83.34, BUNDLED / "acrobot-v1.npz", BRIEF, 500),
         Task("Hopper-v5", 18.407, 3631.235, BUNDLED / "hopper-v5.npz"),
         Task("Walker2d-v5", 1.66, 6205.994, BUNDLED / "walker2d-v5.npz", {"interactions": 60_000}),
         Task("HalfCheetah-v5", -279.376, 4726.015, BUNDLED / "halfcheetah-v5.npz"),
@@ -111,11 +116,6 @@ def get_task(id: str) -> Task:
             near = nearest(name, [*TASKS, *gymnasium.registry], listed=TASKS)
         raise InputError(f"unknown task {id!r}: {near}") from error
     return Task(id)
-
-
-def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
-    """Steps after which Gymnasium cuts an episode; None without such a limit."""
-    return env.spec.max_episode_steps if env.spec else None
 
 
 def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:

@@ -1,4 +1,4 @@
-"""Twin critics of the cost-to-go, for the tail of the unroll: a named departure from the papers."""
+"""Twin critics of the cost-to-go, for the terminal value of the unroll: a named departure from the papers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from dyna_ail.config import CriticConfig
-from dyna_ail.networks import PairInput, Scaling, adam_step, follow, mlp
+from dyna_ail.config.learner import CriticConfig
+from dyna_ail.learning.networks import PairInput, Scaling, adam_step, mlp, polyak_update
+from dyna_ail.learning.state import TrainedModule
 
 
-class TwinCritic(nn.Module):
+class TwinCritic(TrainedModule):
     """Two estimates of Q(s, a), the expected discounted cost from (s, a) on, with slowly following targets.
 
     The larger of the two costs is taken, so that the policy is not drawn to where a critic happens to be too hopeful
@@ -51,5 +52,5 @@ class TwinCritic(nn.Module):
         estimates = self._estimates(self.online, obs, action)
         loss = (estimates - cost_to_go).square().mean(tuple(range(1, estimates.dim()))).sum()
         norm = adam_step("critic", self.optimizer, loss, self.online.parameters())
-        follow(self.target, self.online, self.config.target_rate)
+        polyak_update(self.target, self.online, self.config.target_rate)
         return {"critic_loss": loss.item(), "critic_grad_norm": norm, "critic_mean": estimates.mean().item()}

@@ -1,40 +1,13 @@
-"""What a planner is, and what it asks of the parts it is given."""
+"""What a planner is (Algorithm 1 lines 8-9), and the planner that does nothing."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from dyna_ail.networks import Stateful
-from dyna_ail.replay import ReplayBuffer
-
-Pairs = tuple[Tensor, Tensor]
-"""``obs [N, obs_dim]`` and encoded ``action [N, action_dim]``."""
-
-
-class Discriminator(Protocol):
-    """D; see :class:`dyna_ail.discriminator.Discriminator`."""
-
-    def cost(self, obs: Tensor, action: Tensor) -> Tensor:
-        """What the policy minimises, ``[...]``, of ``obs [..., obs_dim]`` and ``action [..., action_dim]``."""
-        ...
-
-
-class ForwardModel(Protocol):
-    """f; see :class:`dyna_ail.forward_model.ForwardModel`."""
-
-    def initial_hidden(self, batch: int) -> Tensor:
-        """Empty memory."""
-        ...
-
-    def __call__(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Next state ``[B, obs_dim]``, continuation probability ``[B]`` and memory ``[B, memory]``.
-
-        Of ``obs [B, obs_dim]``, ``action [B, action_dim]`` and ``hidden [B, memory]``.
-        """
-        ...
+from dyna_ail.learning.interfaces import Pairs
+from dyna_ail.learning.replay import ReplayBuffer
 
 
 class Planner(Protocol):
@@ -43,6 +16,8 @@ class Planner(Protocol):
     Built as ``Planner(agent, discriminator, forward_model, scaling, config)``; the policy is ``agent.policy``.
     """
 
+    uses_model: bool
+    """Whether it needs the forward model."""
     imagined: int
     """Imagined steps taken so far."""
 
@@ -51,21 +26,30 @@ class Planner(Protocol):
     ) -> dict[str, float]:
         """Algorithm 1 lines 8-9, starting from states of ``replay``; returns named metrics.
 
-        ``expert`` are the demonstrated pairs, and ``progress`` is the fraction of the interaction budget spent, in
-        [0, 1].
+        ``expert`` are the demonstrated pairs, and ``progress`` is the share of the interaction budget spent, in [0, 1].
 
         Raises:
             NonFiniteError: a cost, a gradient or a weight is not finite; names the part.
         """
         ...
 
-    def parts(self) -> dict[str, Stateful]:
-        """What it has learned and goes on from: its own networks and optimisers, by name."""
+    def state_dict(self) -> dict[str, Any]:
+        """All that it goes on from besides the agent: tensors, numbers and containers of them."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state_dict``.
+
+        Raises:
+            InputError: the state is not one of such a planner.
+        """
         ...
 
 
 class NoPlanner:
     """Leaves the policy as it is."""
+
+    uses_model = False
 
     def __init__(self, *parts: object) -> None:
         self.imagined = 0
@@ -76,6 +60,9 @@ class NoPlanner:
         """Do nothing."""
         return {}
 
-    def parts(self) -> dict[str, Stateful]:
+    def state_dict(self) -> dict[str, Any]:
         """Nothing."""
         return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sb3_contrib import TRPO
 
-from dyna_ail.config import Config
-from dyna_ail.networks import Scaling, Stateful
-from dyna_ail.planners.interface import Discriminator, ForwardModel, Pairs
-from dyna_ail.policy import ImitationPolicy
-from dyna_ail.replay import ReplayBuffer
-from dyna_ail.trust_region import Trajectories, rollout_buffer, trust_region_step
+from dyna_ail.config.learner import Config
+from dyna_ail.learning.interfaces import Discriminator, ForwardModel, Pairs
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import ImitationPolicy
+from dyna_ail.learning.replay import ReplayBuffer
+from dyna_ail.learning.state import require_like
+from dyna_ail.learning.trust_region import Trajectories, rollout_buffer, trust_region_step
 
 
 class TRPOPlanner:
     """Improves the policy by the TRPO rule on Dyna-AIL Eq. 8, as the model-free phase does on Eq. 7."""
+
+    uses_model = True
 
     def __init__(
         self,
@@ -54,7 +59,10 @@ class TRPOPlanner:
         """
         c, policy = self.config, self.policy
         obs = replay.sample(c.batch_size, generator).obs
-        hidden, first = self.forward_model.initial_hidden(c.batch_size), torch.ones(c.batch_size, dtype=torch.bool)
+        hidden, episode_start = (
+            self.forward_model.initial_hidden(c.batch_size),
+            torch.ones(c.batch_size, dtype=torch.bool),
+        )
         rows = []
         for t in range(c.horizon):
             drawn = policy.reparameterise(obs, policy.noise((c.batch_size,), generator))
@@ -62,13 +70,22 @@ class TRPOPlanner:
             next_obs, goes_on, hidden = self.forward_model(obs, action, hidden)
             over = torch.rand(c.batch_size, generator=generator) > goes_on
             cut = ~over if t == c.horizon - 1 else torch.zeros_like(over)
-            rows.append((obs, drawn, -self.discriminator.cost(obs, action), next_obs, over, cut, first))
+            rows.append((obs, drawn, -self.discriminator.cost(obs, action), next_obs, over, cut, episode_start))
             fresh, empty = replay.sample(c.batch_size, generator).obs, torch.zeros_like(hidden)
             obs, hidden = torch.where(over[:, None], fresh, next_obs), torch.where(over[:, None], empty, hidden)
-            first = over
+            episode_start = over
         self.imagined += c.horizon * c.batch_size
         return Trajectories(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
-    def parts(self) -> dict[str, Stateful]:
-        """The optimiser of the value function, which it shares with the model-free phase's TRPO."""
-        return {"optimizer": self.agent.policy.optimizer}
+    def state_dict(self) -> dict[str, Any]:
+        """The number of imagined steps; the value function and its optimiser are the agent's."""
+        return {"imagined": self.imagined}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state_dict``.
+
+        Raises:
+            InputError: the state is not one of such a planner.
+        """
+        require_like("planner", state, {"imagined": 0})
+        self.imagined = state["imagined"]

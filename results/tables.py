@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dyna_ail.tables import scores
+from dyna_ail.reports.tables import scores
 
 RESULTS = Path(__file__).resolve().parent
 INTERACTIONS, ABLATION, PAPER, OWN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 
-from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.demos import Demonstrations, Trajectory
 
 TINY = {
     "task": "CartPole-v1",

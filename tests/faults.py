@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from dyna_ail.checks import check_demonstrations
-from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.demos import Demonstrations, Trajectory
 from dyna_ail.envs.tasks import TASKS
 
 Policy = Callable[[np.ndarray], Any]

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from dyna_ail.demonstrations import Demonstrations, Trajectory
+from dyna_ail.demos import Demonstrations, Trajectory
 
 REAL_IMITATION = Path(__file__).parent / "data/imitation-cartpole"
 

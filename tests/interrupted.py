@@ -14,8 +14,8 @@ import torch
 from dyna_ail import checkpoint
 from dyna_ail.config import Config
 from dyna_ail.errors import Stopped
-from dyna_ail.journal import Journal
-from dyna_ail.run import load_policy, resume, train
+from dyna_ail.runs import load_policy, resume, train
+from dyna_ail.runs.journal import Journal
 
 
 class Killed(BaseException):
@@ -54,7 +54,7 @@ class Interrupter:
                 raise Killed
 
         monkeypatch.setattr(Journal, "before_step", watched)
-        monkeypatch.setattr("dyna_ail.plots.learning_curves", lambda runs, out: out.touch())
+        monkeypatch.setattr("dyna_ail.reports.plots.learning_curves", lambda runs, out: out.touch())
 
     def run(self, config: Config, folder: Path) -> dict[str, Any]:
         """Train without any interruption; returns what came of it."""

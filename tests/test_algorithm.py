@@ -17,15 +17,15 @@ from gymnasium import spaces
 
 import dyna_ail.algorithm
 import dyna_ail.model_free
+import dyna_ail.model_free.mgail
 import dyna_ail.planners.mgail
-import dyna_ail.recorded
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.config import PRESETS, Config, make_config
-from dyna_ail.demonstrations import ExpertPairs
+from dyna_ail.demos import ExpertPairs
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError
-from dyna_ail.evaluation import evaluate
 from dyna_ail.model_free import MODEL_FREE
 from dyna_ail.planners import PLANNERS
+from dyna_ail.runs.evaluation import evaluate
 
 TASKS = ["CartPole-v1", "Hopper-v5"]
 TINY: dict[str, Any] = {
@@ -275,7 +275,7 @@ def test_a_preset_is_only_values():
     renamed = dataclasses.replace(config, preset="anything")
     env = gymnasium.make("CartPole-v1")
     assert not _differences(*(DynaAIL(env, _pairs(env), c).learn() for c in (config, renamed)))
-    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.recorded, dyna_ail.planners.mgail):
+    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.model_free.mgail, dyna_ail.planners.mgail):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             assert not (isinstance(node, ast.Attribute) and node.attr == "preset"), module
             assert not (isinstance(node, ast.Constant) and node.value in ("preset", "dyna-ail", "gail")), module

@@ -9,9 +9,9 @@ import torch
 
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.config import make_config
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.tasks import get_task, make_env
-from dyna_ail.evaluation import evaluate
+from dyna_ail.runs.evaluation import evaluate
 
 TASK = get_task("CartPole-v1")
 BUDGET = 3500

@@ -25,11 +25,11 @@ from dyna_ail import checkpoint
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.cli import main
 from dyna_ail.config import make_config, to_dict, with_values
-from dyna_ail.demonstrations import ExpertPairs
+from dyna_ail.demos import ExpertPairs
 from dyna_ail.envs.tasks import get_task, make_env
 from dyna_ail.errors import InputError
-from dyna_ail.journal import Journal
-from dyna_ail.record import CHECKPOINT, PREVIOUS, read_config
+from dyna_ail.records import CHECKPOINT, PREVIOUS, read_config
+from dyna_ail.runs.journal import Journal
 
 TABLES = ("progress.csv", "diagnostics.csv")
 Damage = Callable[[Path], None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +14,11 @@ from faults import FAULTS, columns, cut, each, early, joined, late, network, pla
 
 from dyna_ail import checks
 from dyna_ail.checks import Finding, check_demonstrations, report
-from dyna_ail.demonstrations import Demonstrations, Trajectory
-from dyna_ail.envs.replaying import Replayer
+from dyna_ail.checks.evidence import Subject
+from dyna_ail.demos import Demonstrations, Trajectory
+from dyna_ail.envs.playback import Playback
 from dyna_ail.envs.tasks import TASKS
 from dyna_ail.errors import InputError, ordinal
-from dyna_ail.evidence import Subject
 
 BUNDLED = [task.id for task in TASKS.values() if task.demos is not None]
 FAILED_EPISODES = "but less than 50% for"  # true of an expert that fails now and then
@@ -74,7 +76,7 @@ def test_pieces_are_sound(task: str) -> None:
 @pytest.mark.parametrize("task", BUNDLED)
 def test_thinned_are_sound(task: str) -> None:
     demos = bundled(task)
-    thinned = demos.thin(20, np.random.default_rng(0)) if demos.thinned == 1 else demos
+    thinned = demos.subsample(20, np.random.default_rng(0)) if demos.thinned == 1 else demos
     texts = [finding.what for finding in found(thinned, task)]
     assert all("by default" in text or FAILED_EPISODES in text for text in texts), texts
 
@@ -111,7 +113,7 @@ class TestWhereStatesCannotBeRestored:
     demos = play("Reacher-v5", reach, range(20))
 
     def test_sound(self) -> None:
-        assert not Replayer("Reacher-v5").restores()
+        assert not Playback("Reacher-v5").restores()
         for demos in (self.demos, replace(self.demos, metadata={})):
             assert all("by default" in f.what for f in found(demos, "Reacher-v5"))
 
@@ -202,7 +204,7 @@ def test_standing_still() -> None:
     assert [round(t.return_ / 50) for t in demos.trajectories] == [20] * 4
     findings = found(demos, "Hopper-v5")
     assert ["Far below the expert" in f.what or "hardly moves forward" in f.what for f in findings] == [True, True]
-    assert len(of(demos.thin(20, np.random.default_rng(0)), "Hopper-v5", checks.check_standstill)) == 1
+    assert len(of(demos.subsample(20, np.random.default_rng(0)), "Hopper-v5", checks.check_standstill)) == 1
     mixed = plus(bundled("Hopper-v5", 2), demos.trajectories[0])
     assert "in trajectory 2: at most 0.00 m/s" in of(mixed, "Hopper-v5", checks.check_standstill)[0].what
 
@@ -260,7 +262,7 @@ def test_another_version() -> None:
     """The foot of Walker2d-v4 has another friction."""
     with pytest.warns(DeprecationWarning, match="out of date"):
         demos = play("Walker2d-v4", network("Walker2d-v5", 0.3), range(40))
-    findings = of(demos, "Walker2d-v5", checks.check_task, checks.check_replay)
+    findings = of(demos, "Walker2d-v5", checks.check_task, checks.check_playback)
     assert [f.level for f in findings] == ["warning", "warning"]
     assert findings[0].mend == "Give --task Walker2d-v4 if that is the task to learn."
     assert "close to the one recorded but not the same" in findings[1].what
@@ -303,7 +305,7 @@ def test_pairs() -> None:
         "4 trajectories, every 20th pair: about 16 pairs to imitate by default, which is little."
     )
     assert findings[0].mend == "Keep more of them: --every 1."
-    thinned = bundled("Hopper-v5", 4).thin(3, np.random.default_rng(0))
+    thinned = bundled("Hopper-v5", 4).subsample(3, np.random.default_rng(0))
     findings = of(thinned, "Hopper-v5", checks.check_pairs)
     assert findings[0].what == "A run keeps every 20th pair by default; these hold every 3rd pair."
 
@@ -337,24 +339,25 @@ def test_report() -> None:
 
 @pytest.mark.parametrize("task", [*TASKS, "Pendulum-v1", "Swimmer-v5"])
 def test_states_are_restored_from_observations(task: str) -> None:
-    replayer = Replayer(task)
-    assert replayer.restores()
-    steps = replayer.random_steps(200)
-    replayed = replayer.steps_from(steps.obs.astype(np.float32), steps.action)
-    shown = np.isfinite(replayed.reward)  # Walker2d clips the velocities it shows
+    playback = Playback(task)
+    assert playback.restores()
+    steps = playback.random_steps(200)
+    played = playback.steps_from(steps.obs.astype(np.float32), steps.action)
+    shown = np.isfinite(played.reward)  # Walker2d clips the velocities it shows
     assert shown.mean() > 0.1
-    np.testing.assert_allclose(replayed.next_obs[shown], steps.next_obs[shown], rtol=1e-3, atol=1e-3)
-    assert (replayed.terminated == steps.terminated)[shown].all()
+    np.testing.assert_allclose(played.next_obs[shown], steps.next_obs[shown], rtol=1e-3, atol=1e-3)
+    assert (played.terminated == steps.terminated)[shown].all()
 
 
 def test_impossible_states_make_no_noise(capfd: pytest.CaptureFixture[str]) -> None:
-    replayer = Replayer("Hopper-v5")
-    assert replayer.restores()
-    steps = replayer.random_steps(3)
-    assert np.isnan(replayer.steps_from(steps.obs * 1e12, steps.action).next_obs).all()
+    playback = Playback("Hopper-v5")
+    assert playback.restores()
+    steps = playback.random_steps(3)
+    assert np.isnan(playback.steps_from(steps.obs * 1e12, steps.action).next_obs).all()
     assert "unstable" not in capfd.readouterr().err
 
 
 def test_every_check_is_listed() -> None:
-    named = {value for name, value in vars(checks).items() if name.startswith("check_")}
-    assert named - {check_demonstrations} == set(checks.CHECKS)
+    files = [importlib.import_module(f"dyna_ail.checks.{file.name}") for file in pkgutil.iter_modules(checks.__path__)]
+    named = {value for file in files for name, value in vars(file).items() if name.startswith("check_")}
+    assert {value for value in named if value.__module__.startswith("dyna_ail.checks.")} == set(checks.CHECKS)

@@ -21,8 +21,8 @@ from cartpole import record, tiny_options
 
 from dyna_ail.cli import COMMANDS, main
 from dyna_ail.config import Config
-from dyna_ail.demonstrations import Demonstrations, Trajectory
-from dyna_ail.exits import guarded
+from dyna_ail.demos import Demonstrations, Trajectory
+from dyna_ail.runs.exits import guarded
 
 BROKEN_ENVIRONMENT = '''
 import gymnasium
@@ -268,7 +268,7 @@ def test_help_shows_the_defaults_of_preset_and_task(capsys: pytest.CaptureFixtur
 
 def test_options_override_preset_and_task(monkeypatch: pytest.MonkeyPatch):
     configs = []
-    monkeypatch.setattr("dyna_ail.run.train", lambda config, *_: configs.append(config))
+    monkeypatch.setattr("dyna_ail.runs.train", lambda config, *_: configs.append(config))
     arguments = [
         "train",
         "--task",

@@ -6,9 +6,9 @@ import torch
 
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.config import make_config
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.tasks import get_task, make_env
-from dyna_ail.evaluation import evaluate, make_environments, normalised_score
+from dyna_ail.runs.evaluation import evaluate, make_environments, normalised_score
 
 
 def test_a_constant_reward_does_not_teach_hopper() -> None:

@@ -10,15 +10,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from dyna_ail.cloning import cloning_loss
 from dyna_ail.config import CriticConfig, make_config
-from dyna_ail.discriminator import Discriminator
-from dyna_ail.forward_model import ForwardModel
-from dyna_ail.networks import Scaling
+from dyna_ail.learning.cloning import cloning_loss
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import make_agent
+from dyna_ail.learning.replay import ReplayBuffer, Transitions
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.mgail import MGAILPlanner
-from dyna_ail.policy import make_agent
-from dyna_ail.replay import ReplayBuffer, Transitions
 
 SCALING = Scaling(np.zeros(3), np.ones(3), np.zeros(2), np.ones(2))
 

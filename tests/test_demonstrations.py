@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from dyna_ail.demonstrations import Demonstrations, ExpertPairs, Trajectory
+from dyna_ail.demos import Demonstrations, ExpertPairs, Trajectory
 from dyna_ail.envs.tasks import TASKS
 from dyna_ail.errors import InputError
 
@@ -245,7 +245,7 @@ def test_save_refuses_an_unwritable_place(tmp_path: Path) -> None:
 def test_thinned(tmp_path: Path) -> None:
     """Trajectories of 5, 3 and 7 steps by 4, from 1, 2 and 0; then a file, and a selection of every 8th pair."""
     dice: Any = Dice(chosen=[2, 0], offsets=[1, 2, 0, 1, 0])
-    thinned = demonstrations().thin(4, dice)
+    thinned = demonstrations().subsample(4, dice)
     assert dice.bounds == [4, 3, 4]  # the offset of a trajectory shorter than 4 stays inside it
     assert [t.obs[:, 1].tolist() for t in thinned.trajectories] == [[-1], [-2], [0, -4]]
     np.testing.assert_allclose([t.action[0, 0] for t in thinned.trajectories], [0.01, 0.12, 0.2], rtol=1e-6)
@@ -261,9 +261,9 @@ def test_thinned(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--every 6 asked for, but .* hold every 4th pair: ask for a multiple of 4"):
         loaded.select(1, 6, BOX, dice)
     with pytest.raises(InputError, match="cannot thin demonstrations by 2 that are thinned by 4"):
-        loaded.thin(2, dice)
+        loaded.subsample(2, dice)
     assert np.isnan(dataclasses.replace(loaded, metadata={}).returns).all()
-    assert demonstrations().thin(1, dice).thinned == 1
+    assert demonstrations().subsample(1, dice).thinned == 1
 
 
 def test_made_in_memory() -> None:

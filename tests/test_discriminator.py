@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dyna_ail.config import DiscriminatorConfig
-from dyna_ail.discriminator import Discriminator, cost_of, discriminator_loss
-from dyna_ail.networks import Scaling
-from dyna_ail.replay import ReplayBuffer, Transitions
+from dyna_ail.learning.discriminator import Discriminator, cost_of, discriminator_loss
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.replay import ReplayBuffer, Transitions
 
 
 def _scaling(obs_dim: int = 1, action_dim: int = 1) -> Scaling:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dyna_ail.config import make_config
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs import experts, recording
 from dyna_ail.envs.experts import train_expert
 from dyna_ail.envs.recording import random_return, read_expert, record_demonstrations, record_episodes

@@ -14,7 +14,7 @@ from runs import make_run
 
 from dyna_ail.cli import main
 from dyna_ail.errors import InputError
-from dyna_ail.plots import diagnostics_page, held_interactions, planning_share, scores_at
+from dyna_ail.reports.plots import diagnostics_page, held_interactions, planning_share, scores_at
 
 
 def rows(path: Path) -> list[dict[str, str]]:

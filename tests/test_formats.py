@@ -32,7 +32,7 @@ from format_files import (
 )
 
 from dyna_ail import formats
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.tasks import BUNDLED
 from dyna_ail.errors import InputError
 from dyna_ail.files import allowance, check_archive
@@ -584,7 +584,7 @@ def test_save_refuses(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="'toys/saved-v0' exists .* choose another"):
         formats.save(cartpole(), "toys/saved-v0", "CartPole-v1")
     with pytest.raises(InputError, match="thinned demonstrations cannot be a Minari dataset"):
-        formats.save(cartpole().thin(2, np.random.default_rng(0)), "toys/thin-v0", "CartPole-v1")
+        formats.save(cartpole().subsample(2, np.random.default_rng(0)), "toys/thin-v0", "CartPole-v1")
     with pytest.raises(InputError, match=r"observations of shape \(4,\), the task has \(3,\)"):
         formats.save(cartpole(), "toys/other-v0", BOX)
     with pytest.raises(InputError, match="cannot tell the format of 'demos.hdf5'"):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyna_ail.config import ForwardModelConfig
-from dyna_ail.forward_model import ForwardModel, GRUDynamics, MLPDynamics
-from dyna_ail.networks import Scaling
-from dyna_ail.replay import ReplayBuffer, Transitions
+from dyna_ail.learning.forward_model import ForwardModel, GRUDynamics, MLPDynamics
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.replay import ReplayBuffer, Transitions
 
 A = torch.tensor([[0.95, 0.1, 0.0], [-0.1, 0.9, 0.05], [0.0, 0.0, 0.8]])
 B = torch.tensor([[0.0, 0.1], [0.2, 0.0], [0.3, -0.3]])

@@ -25,11 +25,11 @@ from interrupted import Interrupter, outcome
 
 from dyna_ail import checkpoint
 from dyna_ail.cli import main
-from dyna_ail.envs.guard import Guard
 from dyna_ail.envs.recording import random_return, record_episodes
 from dyna_ail.errors import EnvironmentFailure
-from dyna_ail.evaluation import make_environments
-from dyna_ail.journal import Journal
+from dyna_ail.guard import Guard
+from dyna_ail.runs.evaluation import make_environments
+from dyna_ail.runs.journal import Journal
 
 FAULTY = '''
 """CartPole that fails as the file "fault" in the working directory says: in its training environment's step 130, in the
@@ -201,7 +201,7 @@ def test_an_environment_that_fails_elsewhere(demos: Path, tmp_path: Path, monkey
 
 
 def test_an_episode_that_never_ends_is_no_evaluation(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dyna_ail.envs.guard.LONGEST", 50)
+    monkeypatch.setattr("dyna_ail.guard.LONGEST", 50)
     endless = make_environments(PendulumEnv, 1)
     endless.reset()
     for _ in range(50):
@@ -242,9 +242,9 @@ NAN = torch.tensor(torch.nan)
 
 
 BLOW_UPS: list[tuple[str, Callable[..., Any], str]] = [
-    ("dyna_ail.discriminator.discriminator_loss", lambda *_: NAN, "the discriminator loss became nan"),
-    ("dyna_ail.discriminator.cost_of", lambda logit, _: logit * torch.nan, "TRPO's advantage became nan"),
-    ("dyna_ail.forward_model.ForwardModel.loss", lambda *_: (NAN, {}), "the forward model loss became nan"),
+    ("dyna_ail.learning.discriminator.discriminator_loss", lambda *_: NAN, "the discriminator loss became nan"),
+    ("dyna_ail.learning.discriminator.cost_of", lambda logit, _: logit * torch.nan, "TRPO's advantage became nan"),
+    ("dyna_ail.learning.forward_model.ForwardModel.loss", lambda *_: (NAN, {}), "the forward model loss became nan"),
     (
         "dyna_ail.planners.critic.TwinCritic.forward",
         lambda self, obs, _: obs[..., 0] * torch.nan,
@@ -256,7 +256,7 @@ BLOW_UPS: list[tuple[str, Callable[..., Any], str]] = [
         "the imagined cost became -inf",
     ),
     (
-        "dyna_ail.policy.ImitationPolicy.reparameterise",
+        "dyna_ail.learning.policy.ImitationPolicy.reparameterise",
         lambda self, obs, noise: noise * torch.nan,
         "the policy's action",
     ),
@@ -288,7 +288,7 @@ def test_a_number_that_blows_up(
 
 
 def test_cloning_that_blows_up(folder: Path, demos: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr("dyna_ail.cloning.cloning_loss", lambda *_: NAN)
+    monkeypatch.setattr("dyna_ail.learning.cloning.cloning_loss", lambda *_: NAN)
     assert start(demos) == 1
     assert capsys.readouterr() == (
         "stopped before the first evaluation; go on with: dyna-ail train --resume run\n",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from dyna_ail.health import Health
+from dyna_ail.runs.health import Health
 
 
 def told(values: Sequence[float], name: str = "critic/grad_norm") -> list[tuple[int, str]]:

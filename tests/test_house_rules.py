@@ -41,7 +41,7 @@ def _source_files() -> dict[str, Path]:
     folders = {
         "dyna_ail": "dyna_ail",
         "dyna_ail.formats": "dyna_ail/formats",
-        "dyna_ail.plots": "dyna_ail/plots",
+        "dyna_ail.reports.plots": "dyna_ail/plots",
         "dyna_ail.planners": "planners",
         "dyna_ail.envs": "envs",
     }
@@ -120,7 +120,7 @@ def _upper_part(modules: set[str]) -> set[str]:
 
 def test_the_modules_are_found():
     assert {"dyna_ail", "dyna_ail.config", "dyna_ail.planners", "dyna_ail.envs"} <= set(FILES)
-    assert "dyna_ail.config" in AT_RUN_TIME["dyna_ail.demonstrations"] | AT_RUN_TIME["dyna_ail.algorithm"]
+    assert "dyna_ail.config" in AT_RUN_TIME["dyna_ail.demos"] | AT_RUN_TIME["dyna_ail.algorithm"]
 
 
 def test_no_module_imports_itself_through_others():
@@ -133,7 +133,7 @@ def test_leaves_import_only_leaves(module):
     assert WITH_TYPES[module] <= LEAVES
 
 
-@pytest.mark.parametrize("module", ["dyna_ail.errors", "dyna_ail.config", "dyna_ail.replay"])
+@pytest.mark.parametrize("module", ["dyna_ail.errors", "dyna_ail.config", "dyna_ail.learning.replay"])
 def test_config_and_replay_know_nobody(module):
     assert WITH_TYPES[module] <= {"dyna_ail.errors"}
 
@@ -145,7 +145,9 @@ def test_planners_and_envs_never_see_the_loop(module):
 
 def test_planners_cannot_reach_an_environment():
     for module in _members("dyna_ail.planners"):
-        assert not [seen for seen in _reachable(module) if seen.startswith(("dyna_ail.envs", "dyna_ail.rollout"))]
+        assert not [
+            seen for seen in _reachable(module) if seen.startswith(("dyna_ail.envs", "dyna_ail.learning.rollout"))
+        ]
 
 
 def test_the_reader_in_a_process_of_its_own_knows_nobody():
@@ -175,10 +177,10 @@ def test_every_module_says_what_it_is_for(path):
 
 def test_one_module_steps_a_training_environment():
     allowed = {
-        "dyna_ail.rollout",  # the training environment
+        "dyna_ail.learning.rollout",  # the training environment
         "dyna_ail.envs.recording",  # records demonstrations
-        "dyna_ail.envs.replaying",  # repeats them
-        "dyna_ail.envs.guard",  # a wrapper, which passes on what one of these asks
+        "dyna_ail.envs.playback",  # repeats them
+        "dyna_ail.guard",  # a wrapper, which passes on what one of these asks
     }
     stepping = set()
     for module, tree in TREES.items():
@@ -190,7 +192,7 @@ def test_one_module_steps_a_training_environment():
                 and "env" in ast.unparse(called.value).lower()
             ):
                 stepping.add(module)
-    assert "dyna_ail.rollout" in stepping, "the check no longer recognises a step"
+    assert "dyna_ail.learning.rollout" in stepping, "the check no longer recognises a step"
     assert stepping <= allowed
 
 

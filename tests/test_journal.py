@@ -21,8 +21,8 @@ from cartpole import TINY, Leaning
 from dyna_ail import checkpoint
 from dyna_ail.config import make_config, to_dict
 from dyna_ail.errors import InputError, Stopped
-from dyna_ail.journal import Journal, summary
-from dyna_ail.rows import Rows
+from dyna_ail.records.rows import Rows
+from dyna_ail.runs.journal import Journal, summary
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -69,7 +69,7 @@ def journal(tmp_path: Path) -> Journal:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The time as the journal sees it."""
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr("dyna_ail.journal.time.perf_counter", lambda: now.seconds)
+    monkeypatch.setattr("dyna_ail.runs.journal.time.perf_counter", lambda: now.seconds)
     return now
 
 

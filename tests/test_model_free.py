@@ -11,14 +11,14 @@ from gymnasium import spaces
 from torch import Tensor
 
 from dyna_ail.config import make_config
-from dyna_ail.discriminator import Discriminator
 from dyna_ail.errors import NonFiniteError
-from dyna_ail.forward_model import ForwardModel
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.replay import Transitions
+from dyna_ail.learning.rollout import Segment
 from dyna_ail.model_free import NoModelFree, TrustRegionStep
-from dyna_ail.networks import Scaling
-from dyna_ail.policy import ImitationPolicy, make_agent
-from dyna_ail.replay import Transitions
-from dyna_ail.rollout import Segment
 
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)

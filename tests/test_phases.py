@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 
 from dyna_ail.config import make_config
-from dyna_ail.networks import Scaling
-from dyna_ail.phases import Phases
-from dyna_ail.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.phases import Phases
+from dyna_ail.learning.policy import ImitationPolicy, make_agent
 
 OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 

@@ -13,11 +13,11 @@ from runs import make_run
 
 from dyna_ail.config import make_config
 from dyna_ail.errors import InputError
-from dyna_ail.groups import by_setting, settings
-from dyna_ail.plots import learning_curves
-from dyna_ail.plots.curves import _panel
-from dyna_ail.plots.style import styles
-from dyna_ail.record import read
+from dyna_ail.records import read
+from dyna_ail.reports.groups import by_setting, settings
+from dyna_ail.reports.plots import learning_curves
+from dyna_ail.reports.plots.curves import _panel
+from dyna_ail.reports.plots.style import styles
 
 
 def panel(*folders: Path) -> Axes:

@@ -18,8 +18,8 @@ from sb3_contrib import TRPO
 
 from dyna_ail.config import make_config
 from dyna_ail.errors import InputError
-from dyna_ail.networks import Scaling
-from dyna_ail.policy import ImitationPolicy, load_policy, make_agent, straight_through
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import ImitationPolicy, load_policy, make_agent, straight_through
 
 OBS_SPACE = spaces.Box(-np.inf, np.inf, (4,), np.float64)
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([1, 4], np.float32))

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from dyna_ail.config import from_dict
-from dyna_ail.record import DIAGNOSTICS, PROGRESS
+from dyna_ail.records import DIAGNOSTICS, PROGRESS
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("config.json") if "runs" not in path.parts)

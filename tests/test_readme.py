@@ -15,7 +15,7 @@ from runs import make_run
 from sb3_contrib import TRPO
 
 from dyna_ail.cli import COMMANDS, main
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = re.sub(r"<!--.*?-->", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -11,13 +11,13 @@ from gymnasium import spaces
 from torch import Tensor
 
 from dyna_ail.config import Config, make_config
-from dyna_ail.discriminator import Discriminator
-from dyna_ail.forward_model import ForwardModel
-from dyna_ail.networks import Scaling
-from dyna_ail.policy import ImitationPolicy, make_agent
-from dyna_ail.recorded import RecordedMGAIL, Windows, windows
-from dyna_ail.replay import Transitions
-from dyna_ail.rollout import Segment
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.replay import Transitions
+from dyna_ail.learning.rollout import Segment
+from dyna_ail.model_free.mgail import RecordedMGAIL, Windows, windows
 
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)
@@ -149,7 +149,7 @@ def test_the_cost_is_the_discounted_one_of_what_was_recorded():
 
 
 def _cost(phase: RecordedMGAIL, found: Windows) -> Tensor:
-    from dyna_ail.planners.unroll import cost_to_go
+    from dyna_ail.learning.unroll import cost_to_go
 
     return cost_to_go(phase.replay(found), phase.discount)[0].mean()
 

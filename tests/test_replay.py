@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dyna_ail.replay import ReplayBuffer, Transitions
+from dyna_ail.learning.replay import ReplayBuffer, Transitions
 
 
 def _numbered(*numbers: int, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()) -> Transitions:

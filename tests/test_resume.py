@@ -22,9 +22,9 @@ from dyna_ail import rollout
 from dyna_ail.cli import main
 from dyna_ail.config import PRESETS, Config, make_config, with_values
 from dyna_ail.errors import Stopped
-from dyna_ail.record import CHECKPOINT, PREVIOUS, VERSIONS, locked
-from dyna_ail.rows import Rows
-from dyna_ail.run import resume, train
+from dyna_ail.records import CHECKPOINT, PREVIOUS, VERSIONS, locked
+from dyna_ail.records.rows import Rows
+from dyna_ail.runs import resume, train
 
 SMALL: dict[str, Any] = {
     **TINY,
@@ -351,7 +351,7 @@ def test_killed_at_the_very_end(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("dyna_ail.run.record.remove_checkpoints", killed)
+        patch.setattr("dyna_ail.runs.record.remove_checkpoints", killed)
         with pytest.raises(Killed):
             train(config, tmp_path / "run", progress=False)
     resume(tmp_path / "run", progress=False)

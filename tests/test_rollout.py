@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from dyna_ail.rollout import RealRollout
+from dyna_ail.learning.rollout import RealRollout
 
 OBS = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 

@@ -19,12 +19,12 @@ from sb3_contrib import TRPO
 
 from dyna_ail.checks import check_demonstrations
 from dyna_ail.config import Config, make_config, to_dict, with_values
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.tasks import Task
 from dyna_ail.errors import InputError, NonFiniteError
-from dyna_ail.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
-from dyna_ail.record import read
-from dyna_ail.run import demonstration_source, load_policy, train
+from dyna_ail.records import read
+from dyna_ail.runs import demonstration_source, load_policy, train
+from dyna_ail.runs.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from dyna_ail import algorithm
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.cli import main
 from dyna_ail.config import make_config
-from dyna_ail.journal import Journal
-from dyna_ail.run import train
+from dyna_ail.runs import train
+from dyna_ail.runs.journal import Journal
 
 STOPPING = "\nstopping after the step or the updates in progress; once more to stop at once\n"
 LEFT = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}

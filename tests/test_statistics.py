@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dyna_ail.statistics import (
+from dyna_ail.reports.statistics import (
     align,
     bootstrap_interval,
     interactions_to,

@@ -20,8 +20,8 @@ from runs import make_run
 from dyna_ail.cli import main
 from dyna_ail.config import parse_value
 from dyna_ail.errors import InputError
-from dyna_ail.overview import Overview
-from dyna_ail.sweep import Outcome, grid, read_variations
+from dyna_ail.runs.sweeps import Outcome, grid, read_variations
+from dyna_ail.runs.sweeps.overview import Overview
 
 # One value each, so that they set the runs without naming them.
 SMALL = {key: "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for key, value in TINY.items()}
@@ -215,7 +215,9 @@ def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd:
     def kill() -> None:
         while not list(tmp_path.rglob("checkpoint.pt")):
             time.sleep(0.05)
-        found = subprocess.run(["pgrep", "-f", "dyna_ail.cell", "-P", str(os.getpid())], capture_output=True, text=True)
+        found = subprocess.run(
+            ["pgrep", "-f", "dyna_ail.runs.sweeps.cell", "-P", str(os.getpid())], capture_output=True, text=True
+        )
         os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
 
     killer = threading.Thread(target=kill, daemon=True)
@@ -248,7 +250,7 @@ def test_a_signal_waits_until_the_runs_have_saved_themselves(
         time.sleep(0.05)
     assert not list(tmp_path.rglob("checkpoint.pt"))
     if everyone:
-        subprocess.run(["pkill", f"-{signum}", "-f", "dyna_ail.cell", "-P", str(sweep.pid)], check=True)
+        subprocess.run(["pkill", f"-{signum}", "-f", "dyna_ail.runs.sweeps.cell", "-P", str(sweep.pid)], check=True)
     sweep.send_signal(signum)
     assert sweep.wait(60) == code
     assert capfd.readouterr().err.count("save themselves") == 1
@@ -278,7 +280,7 @@ def test_a_run_ends_when_its_sweep_is_gone(tmp_path: Path):
     order = grid(read_variations(small("interactions=100000")), 1, tmp_path)[0]
     from dyna_ail.config import to_dict
 
-    process = subprocess.Popen([sys.executable, "-m", "dyna_ail.cell"], stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "dyna_ail.runs.sweeps.cell"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"folder": str(order.folder), "config": to_dict(order.config)}) + "\n")
     process.stdin.flush()

@@ -9,7 +9,7 @@ import pytest
 from runs import make_run
 
 from dyna_ail.errors import InputError
-from dyna_ail.tables import scores
+from dyna_ail.reports.tables import scores
 
 
 def cells(line: str) -> list[str]:

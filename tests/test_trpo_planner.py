@@ -10,13 +10,13 @@ import torch
 from gymnasium import spaces
 
 from dyna_ail.config import make_config
-from dyna_ail.discriminator import Discriminator
-from dyna_ail.forward_model import ForwardModel
-from dyna_ail.networks import Scaling
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.networks import Scaling
+from dyna_ail.learning.policy import make_agent
+from dyna_ail.learning.replay import ReplayBuffer, Transitions
+from dyna_ail.learning.trust_region import rollout_buffer
 from dyna_ail.planners.trpo import TRPOPlanner
-from dyna_ail.policy import make_agent
-from dyna_ail.replay import ReplayBuffer, Transitions
-from dyna_ail.trust_region import rollout_buffer
 
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dyna_ail.planners.unroll import Unroll, cost_to_go, unroll
+from dyna_ail.learning.unroll import Unroll, cost_to_go, unroll
 
 HORIZON, BATCH, OBS, ACT, GAMMA = 7, 3, 3, 2, 0.9
 

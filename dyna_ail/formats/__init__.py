@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.errors import InputError, printable
 from dyna_ail.formats import d4rl, imitation, minari, npz, policies
 from dyna_ail.formats.source import Format, Source, look

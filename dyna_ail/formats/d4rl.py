@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.errors import InputError
 from dyna_ail.formats import minari
 from dyna_ail.formats.episodes import Episode, Room, column, demonstrations_of

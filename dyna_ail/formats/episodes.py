@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import Space, spaces
 
-from dyna_ail.demonstrations import Demonstrations, FloatArray, IntArray, Trajectory, in_precision
-from dyna_ail.envs.tasks import make_env, time_limit
+from dyna_ail.demos import Demonstrations, FloatArray, IntArray, Trajectory, in_precision
+from dyna_ail.envs.tasks import make_env
 from dyna_ail.errors import InputError
+from dyna_ail.guard import time_limit
 from dyna_ail.spaces import action_dim, check_spaces
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.errors import InputError, one_line, printable
-from dyna_ail.files import check_archive
+from dyna_ail.files import check_archive, read_json
 from dyna_ail.formats.episodes import Episode, Room, demonstrations_of, split
 from dyna_ail.formats.isolated import read_arrays
-from dyna_ail.formats.source import Format, Source, provenance, read_json
+from dyna_ail.formats.source import Format, Source, provenance
 
 NAME = "imitation"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dyna_ail.demonstrations import ARRAYS, Demonstrations
+from dyna_ail.demos import ARRAYS, Demonstrations
 from dyna_ail.formats.source import Format, Source, provenance
 
 NAME = "npz"

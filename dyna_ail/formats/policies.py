@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.formats.episodes import Room
 from dyna_ail.formats.source import Format, Source, provenance
 

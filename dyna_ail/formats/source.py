@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dyna_ail.demonstrations import Demonstrations
+from dyna_ail.demos import Demonstrations
 from dyna_ail.errors import InputError, one_line
 
 ZIP, HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
@@ -88,23 +87,6 @@ def look(source: str | os.PathLike[str]) -> Source:
         raise InputError(f"cannot open {given!r}: {error}.") from error
     except Exception as error:  # zipfile fails on a damaged archive in many ways
         raise InputError(f"{given!r} is a damaged zip archive: {one_line(error)}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of at most 16 MiB.
-
-    Raises:
-        InputError: missing, too large, damaged, or something else than an object.
-    """
-    try:
-        if not path.is_file() or path.stat().st_size > 16 << 20:
-            raise InputError(f"{str(path)!r} must be a JSON file of at most 16 MiB.")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {one_line(error)}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{str(path)!r} must hold a JSON object; got {type(values).__name__}.")
-    return values
 
 
 def provenance(source: Source, format: str, data: Path | None = None) -> dict[str, Any]:

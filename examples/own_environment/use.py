@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gymnasium
 
-from dyna_ail.run import load_policy
+from dyna_ail.runs import load_policy
 
 
 def main(run: Path) -> None:

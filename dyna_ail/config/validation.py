@@ -1,0 +1,97 @@
+"""Refuses settings that cannot work. The bounds stand beside the fields, as ``Annotated`` types."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from dyna_ail.config.registry import Registry
+from dyna_ail.errors import InputError
+
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+PositiveOrZero = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Gt(0), Le(1)]
+
+
+def check_fields(part: Any, prefix: str = "") -> None:
+    """Refuse a value of another type than its field's, or outside its bounds; the groups within ``part`` as well.
+
+    Args:
+        part: a dataclass of settings.
+        prefix: what stands before its fields' names in messages, such as ``planner.``.
+
+    Raises:
+        InputError: names the setting, what it must be and what it is.
+    """
+    for name, hint in get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
+        if dataclasses.is_dataclass(plain(hint)):
+            check_fields(value, f"{prefix}{name}.")
+        else:
+            _check(f"--{prefix}{name}", value, hint)
+
+
+def without_none(hint: Any) -> Any:
+    """``X`` of ``X | None``; any other type as it is."""
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    return next(option for option in get_args(hint) if option is not type(None))
+
+
+def plain(hint: Any) -> Any:
+    """A type without its bounds."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _check(option: str, value: Any, hint: Any) -> None:
+    if value is None and type(None) in get_args(hint):
+        return
+    hint = without_none(hint)
+    kind, bounds = plain(hint), getattr(hint, "__metadata__", ())
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        if not isinstance(value, tuple):
+            raise InputError(f"{option} must be a tuple of {plain(item).__name__}; got {value!r}.")
+        for element in value:
+            _check(option, element, item)
+        return
+    if get_origin(kind) is Literal:
+        bounds = (Registry(**dict.fromkeys(get_args(kind))),)
+    elif not _is_of(kind, value):
+        raise InputError(f"{option} must be of type {kind.__name__}; got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{option} must be finite; got {value}.")
+    if kind is int and value >= 2**63:
+        raise InputError(f"{option} must be below 2**63.")
+    for bound in bounds:
+        wanted = _missed(bound, value)
+        if wanted:
+            raise InputError(f"{option} must be {wanted}; got {value!r}.")
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind
+
+
+def _missed(bound: object, value: Any) -> str:
+    """What ``value`` must be by this bound, if it is not; else nothing."""
+    match bound:
+        case Registry() if value not in bound:
+            return f"one of {bound}"
+        case Ge(ge=least) if value < least:
+            return f"at least {least}"
+        case Gt(gt=least) if value <= least:
+            return f"above {least}"
+        case Le(le=most) if value > most:
+            return f"at most {most}"
+        case Lt(lt=limit) if value >= limit:
+            return f"below {limit}"
+    return ""

@@ -1,0 +1,136 @@
+"""A wrapper that names what goes wrong inside an environment: it raises, hangs, or breaks its own promises."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+
+from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, brief, one_line
+
+LONGEST = 100_000
+"""Steps after which an episode that must end, in an environment without a time limit, counts as endless."""
+
+
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Steps after which Gymnasium cuts an episode; None without such a limit."""
+    return env.spec.max_episode_steps if env.spec else None
+
+
+class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Passes everything through, and raises :class:`~dyna_ail.errors.EnvironmentFailure` with the step in its message.
+
+    Args:
+        env: the environment.
+        seconds: the longest that a step or a reset may take; infinite for no limit. An alarm signal watches
+            it: only in the main thread, where the system has one that nobody else uses, and not inside a library that
+            never returns to Python.
+        longest: steps that an episode may take if the environment has no time limit.
+
+    Attributes:
+        steps: so far, as the messages count them.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float = math.inf, longest: float = math.inf) -> None:
+        super().__init__(env)
+        self.seconds, self.longest = seconds, longest
+        self.steps, self.in_episode = 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset, checked."""
+        self.in_episode = 0
+        found = self._watched(lambda: self.env.reset(seed=seed, options=options))
+        if not (isinstance(found, tuple) and len(found) == 2):
+            self._fail(f"returned {brief(found)}, not (observation, info)")
+        self._check(*found)
+        return found
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, checked."""
+        self.steps, self.in_episode = self.steps + 1, self.in_episode + 1
+        if self.in_episode > self.longest and time_limit(self) is None:
+            self._fail("has not ended its episode, and has no time limit: register it with max_episode_steps")
+        found = self._watched(lambda: self.env.step(action))
+        if not (isinstance(found, tuple) and len(found) == 5):
+            self._fail(f"returned {brief(found)}, not (observation, reward, terminated, truncated, info)")
+        obs, reward, *flags, info = found
+        self._check(obs, info)
+        try:
+            float(reward)
+        except (TypeError, ValueError) as error:
+            self._fail(f"returned {brief(reward)} as reward, not a number", error)
+        for name, flag in zip(("terminated", "truncated"), flags, strict=True):
+            if not isinstance(flag, bool | np.bool_ | int):
+                self._fail(f"returned {brief(flag)} as {name}, not True or False")
+        return found
+
+    def close(self) -> None:
+        """Close. What goes wrong now spoils nothing any more."""
+        with suppress(Exception, SystemExit, _TooLong), _alarm(self.seconds):
+            self.env.close()
+
+    def _watched(self, call: Callable[[], Any]) -> Any:
+        try:
+            with _alarm(self.seconds):
+                return call()
+        except (InputError, NonFiniteError):
+            raise
+        except _TooLong:
+            self._fail(f"did not answer within {self.seconds:g} seconds (--safety.step_timeout)")
+        except (Exception, SystemExit) as error:  # some simulators exit when their window is closed
+            self._fail(f"raised {type(error).__name__}: {one_line(error).removesuffix('.')}", error)
+
+    def _check(self, obs: Any, info: Any) -> None:
+        space = self.observation_space
+        try:
+            found = np.asarray(obs)
+        except Exception as error:  # lists of unequal lengths, tensors elsewhere
+            self._fail(f"returned {brief(obs)} as observation, no array of numbers", error)
+        if found.shape != space.shape:
+            self._fail(f"returned an observation of shape {found.shape}, its space says {space.shape}")
+        if found.dtype.kind not in "fiub":
+            self._fail(f"returned an observation of type {found.dtype}, its space says {space.dtype}")
+        if not isinstance(info, dict):
+            self._fail(f"returned {brief(info)} as info, not a dictionary")
+
+    def _fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
+        where = f"in a reset after {self.steps:,} steps"
+        if self.in_episode:
+            where = f"at its step {self.steps:,}, step {self.in_episode:,} of the episode"
+        raise EnvironmentFailure(f"the environment failed {where}: it {what}.") from cause
+
+
+class _TooLong(BaseException):
+    """Not an Exception, so that the environment does not catch it by accident."""
+
+
+def _ring(signum: int, frame: object) -> None:
+    raise _TooLong
+
+
+def _can_watch() -> bool:
+    """Whether the alarm is there, ours to use, and would be heard."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        return False
+    handler = signal.getsignal(signal.SIGALRM)
+    if handler is signal.SIG_DFL:
+        signal.signal(signal.SIGALRM, _ring)
+    return handler in (signal.SIG_DFL, _ring)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if seconds == math.inf or not _can_watch():
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

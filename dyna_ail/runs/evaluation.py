@@ -1,0 +1,171 @@
+"""How good a policy is: the returns of deterministic episodes in separate environments, not counted.
+
+Used for the plot and the record only: nothing here reaches the learner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyna_ail.config.run import RunConfig, SafetyConfig
+from dyna_ail.errors import EnvironmentFailure, NonFiniteError
+from dyna_ail.guard import LONGEST, Guard
+
+if TYPE_CHECKING:
+    import gymnasium
+    from stable_baselines3.common.policies import BasePolicy
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What some evaluation episodes earned, in the environment's own reward.
+
+    Attributes:
+        returns: sums of rewards, [episodes].
+        lengths: numbers of steps, [episodes].
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the return over the episodes."""
+        return float(self.returns.std())
+
+
+def make_environments(
+    task: str | Callable[[], gymnasium.Env], episodes: int, step_timeout: float = SafetyConfig.step_timeout
+) -> DummyVecEnv:
+    """One environment per episode, in this process, stepped in lock-step.
+
+    Args:
+        task: Gymnasium id (or ``module:id``), or a function that makes the environment.
+        episodes: how many.
+        step_timeout: seconds that a step or a reset may take.
+
+    Raises:
+        InputError: the environment cannot be made.
+    """
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from dyna_ail.envs.tasks import make_env
+
+    def make() -> gymnasium.Env:
+        return Monitor(Guard(make_env(task) if isinstance(task, str) else task(), step_timeout, LONGEST))
+
+    return DummyVecEnv([make] * episodes)
+
+
+def evaluation_seed(seed: int, interactions: int) -> int:
+    """Seed of the evaluation after ``interactions`` steps of the run ``seed``: evaluation needs no state of its own."""
+    return int(np.random.SeedSequence([seed, interactions]).generate_state(1)[0])
+
+
+def evaluate(
+    policy: BasePolicy, task: str | Callable[[], gymnasium.Env] | DummyVecEnv, episodes: int, seed: int
+) -> Evaluation:
+    """Returns of deterministic episodes. Draws nothing from any global random generator.
+
+    Args:
+        policy: anything with SB3's ``predict``.
+        task: as :func:`make_environments`, or what it returned, to use the environments again.
+        episodes: number of episodes.
+        seed: environment i is reset with ``seed + i``.
+
+    Raises:
+        InputError: the environment cannot be made.
+        EnvironmentFailure: an environment raised, hung, or returned something else than its space says.
+        NonFiniteError: an observation or a return is NaN or infinite.
+    """
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import VecEnv
+
+    environments = task if isinstance(task, VecEnv) else make_environments(task, episodes)
+    environments.seed(seed)
+    try:
+        returns, lengths = evaluate_policy(
+            _FiniteInput(policy), environments, episodes, deterministic=True, return_episode_rewards=True
+        )
+    finally:
+        if environments is not task:
+            environments.close()
+    if not np.isfinite(returns).all():
+        raise NonFiniteError("the return of an evaluation episode became NaN or infinite.")
+    return Evaluation(np.asarray(returns, dtype=np.float64), np.asarray(lengths, dtype=np.int64))
+
+
+class _FiniteInput:
+    """A policy that refuses observations from a simulation that has blown up."""
+
+    def __init__(self, policy: BasePolicy) -> None:
+        self.policy = policy
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not np.isfinite(observation).all():
+            raise NonFiniteError("an observation of an evaluation environment became NaN or infinite.")
+        return self.policy.predict(observation, *args, **kwargs)
+
+
+def normalised_score(return_mean: float, random: float | None, expert: float | None) -> float:
+    """``(R - R_random) / (R_expert - R_random)``: 0 for the random policy, 1 for the expert; NaN without references."""
+    if random is None or expert is None or random == expert:
+        return float("nan")
+    return (return_mean - random) / (expert - random)
+
+
+class Evaluator:
+    """The evaluations of a run: when, in which environments, and their scores.
+
+    Args:
+        config: the run's.
+        references: returns of the ``random`` policy and of the ``expert``; None where unknown.
+        evaluated_at: interactions at the last evaluation of a resumed run, if it had one.
+
+    Attributes:
+        evaluated_at: interactions at the last evaluation whose row is written; None before the first.
+
+    Raises:
+        InputError: the environment cannot be made.
+    """
+
+    def __init__(
+        self, config: RunConfig, references: dict[str, float | None], evaluated_at: int | None = None
+    ) -> None:
+        self.config, self.references, self.evaluated_at = config, references, evaluated_at
+        self.environments = make_environments(config.task, config.evaluation.episodes, config.safety.step_timeout)
+
+    def is_due(self, interactions: int) -> bool:
+        """Whether to evaluate now: at the start, when another interval has passed, and at the end."""
+        if self.evaluated_at is None or interactions == self.evaluated_at:
+            return self.evaluated_at is None
+        every = self.config.evaluation.every
+        return interactions // every > self.evaluated_at // every or interactions >= self.config.learner.interactions
+
+    def evaluate(self, policy: BasePolicy, interactions: int) -> tuple[Evaluation, float]:
+        """The returns of the policy after so many interactions, and its score (NaN without references).
+
+        Raises:
+            EnvironmentFailure, NonFiniteError: as :func:`evaluate`.
+        """
+        seed = evaluation_seed(self.config.learner.seed, interactions)
+        try:
+            result = evaluate(policy, self.environments, self.config.evaluation.episodes, seed)
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"in the evaluation at {interactions:,} interactions {error}") from error
+        return result, normalised_score(result.mean, self.references["random"], self.references["expert"])
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.environments.close()

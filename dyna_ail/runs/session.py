@@ -1,0 +1,144 @@
+"""What a run does between the learner's steps: it evaluates, writes rows, makes checkpoints and tells the user."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dyna_ail.config import RunConfig
+from dyna_ail.errors import Stopped
+from dyna_ail.records import folder as names
+from dyna_ail.runs.checkpoint import Checkpointer
+from dyna_ail.runs.display import Display, summary
+from dyna_ail.runs.evaluation import Evaluator
+from dyna_ail.runs.health import Health
+from dyna_ail.runs.tables import Tables
+
+if TYPE_CHECKING:
+    from dyna_ail.algorithm import DynaAIL
+
+
+class Session:
+    """The callbacks of one process's work on a run, in the order in which things must happen.
+
+    Args:
+        folder: the run's folder, which exists.
+        config: the run's configuration.
+        references: returns of the ``random`` policy and of the ``expert``; None where unknown.
+        progress: whether to report while running.
+        tensorboard: also write event files.
+        state: what :meth:`state_dict` gave when the run was interrupted; None for a new run.
+
+    Attributes:
+        stopping: the signal that asked the run to stop, once one has come.
+
+    Raises:
+        InputError: the environment cannot be made, or the tables have lost rows that the interrupted run had written or
+            hold something else than numbers.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        references: dict[str, float | None],
+        progress: bool = True,
+        tensorboard: bool = False,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        state = state or {}
+        self.folder, self.config = folder, config
+        self.evaluator = Evaluator(config, references, state.get("evaluated_at"))
+        self.tables = Tables(folder, state.get("rows", {}), tensorboard)
+        self.checkpointer = Checkpointer(folder, config.safety, state.get("checkpoint_at"))
+        self.display = Display(config.learner.interactions, self.checkpointer.made_at or 0, progress)
+        self.health = Health()
+        for row in self.tables.diagnostics.numbers():
+            self.health.notice(row)
+        self.start = time.perf_counter() - state.get("seconds", 0.0)
+        self.stopping: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run's session goes on from."""
+        return {
+            "rows": self.tables.rows(),
+            "seconds": self._seconds(),
+            "evaluated_at": self.evaluator.evaluated_at,
+            "checkpoint_at": self.checkpointer.made_at,
+        }
+
+    def after_iteration(self, learner: DynaAIL) -> None:
+        """Write an iteration's diagnostics, and evaluate if it is time; called before the first iteration as well."""
+        done = learner.interactions
+        counts = {"interactions": done, "imagined": learner.imagined}
+        if learner.iteration > 0 or self.config.learner.cloning.updates > 0:
+            self.tables.diagnostics.append({**counts, "seconds": self._seconds(), **learner.metrics}, done)
+            for warning in self.health.notice(learner.metrics):
+                print(f"warning: at {done:,} interactions {warning}", file=sys.stderr)
+        if not self.evaluator.is_due(done):
+            self.display.advance(done)
+            return
+        result, score = self.evaluator.evaluate(learner.policy, done)
+        learner.save_policy(self.folder / names.POLICY)  # before the row, so that the last row means that all is there
+        row = {
+            "return_mean": result.mean,
+            "return_std": result.std,
+            "length_mean": float(result.lengths.mean()),
+            "score": score,
+            "seconds": self._seconds(),
+        }
+        self.tables.progress.append({**counts, **row}, done)
+        self.evaluator.evaluated_at = done
+        self.display.advance(done, result, score)
+
+    def before_step(self, learner: DynaAIL) -> None:
+        """Write a checkpoint if one is due or the run is to stop; called before every step of the environment.
+
+        Raises:
+            Stopped: the run has been asked to stop, and the checkpoint holds everything.
+            OSError: the checkpoint cannot be written; the earlier ones stay.
+        """
+        if self.stopping is not None or self.checkpointer.is_due(learner.interactions):
+            self.checkpoint(learner)
+        if self.stopping is not None:
+            raise Stopped(self.stopping)
+
+    def checkpoint(self, learner: DynaAIL) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: it cannot be written; the earlier ones stay.
+        """
+        self.checkpointer.make(self.config, learner, self.state_dict)
+
+    def close(self, how: str) -> None:
+        """Close the tables, draw the figure and print the summary; ``how`` the run ended."""
+        self.tables.close()
+        self.evaluator.close()
+        self.display.close()
+        if self.evaluator.evaluated_at is None:
+            print(f"{how} before the first evaluation; {self.hint()}")
+            return
+        from dyna_ail.reports.plots import learning_curves
+
+        learning_curves([self.folder], self.folder / names.FIGURE)
+        print(summary(self.folder, how))
+        for label, name in (("folder", ""), ("policy", names.POLICY), ("figure", names.FIGURE)):
+            print(f"  {label}  {self.folder / name}")
+        if how != "finished":
+            print(f"  {self.hint()}")
+
+    def hint(self) -> str:
+        """How to go on with the run."""
+        resume = f"dyna-ail train --resume {shlex.quote(str(self.folder))}"
+        if self.checkpointer.made_at is not None:
+            return f"saved at {self.checkpointer.made_at:,} interactions; go on with: {resume}"
+        if self.evaluator.evaluated_at:
+            return f"no checkpoint yet; start over with: {resume} --force"
+        return f"go on with: {resume}"
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.start, 3)
