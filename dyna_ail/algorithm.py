@@ -38,10 +38,10 @@ class DynaAIL:
         config: all settings; the ``dyna-ail`` preset by default.
         discriminator: builds D, see :class:`dyna_ail.learning.interfaces.Discriminator`.
         forward_model: builds f, see :class:`dyna_ail.learning.interfaces.ForwardModel`.
-        model_free: builds the model-free phase, see :class:`dyna_ail.model_free.interface.ModelFree`; by default the one
-            that ``config.model_free.method`` names.
-        planner: builds the planner, see :class:`dyna_ail.planners.interface.Planner`; by default the one that
-            ``config.planner.method`` names.
+        model_free: builds the model-free phase, see :class:`dyna_ail.model_free.interface.ModelFree`. By default
+            ``config.model_free.method`` names it.
+        planner: builds the planner, see :class:`dyna_ail.planners.interface.Planner`. By default
+            ``config.planner.method`` names it.
 
     Raises:
         InputError: the spaces are not supported or the demonstrations do not fit them.

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, archives looked at before they are unpacked, weights read without running code."""
+"""Files: written whole or not at all, checked before they are unpacked, and read without running their code."""
 
 from __future__ import annotations
 

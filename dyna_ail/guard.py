@@ -14,6 +14,8 @@ import numpy as np
 
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, brief, one_line
 
+STEP_TIMEOUT = 60.0
+"""Seconds that a step or a reset of a training environment may take, unless something else is asked for."""
 LONGEST = 100_000
 """Steps after which an episode that must end, in an environment without a time limit, counts as endless."""
 
@@ -115,22 +117,24 @@ def _ring(signum: int, frame: object) -> None:
 
 
 def _can_watch() -> bool:
-    """Whether the alarm is there, ours to use, and would be heard."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        return False
-    handler = signal.getsignal(signal.SIGALRM)
-    if handler is signal.SIG_DFL:
-        signal.signal(signal.SIGALRM, _ring)
-    return handler in (signal.SIG_DFL, _ring)
+    """Whether the alarm is there, used by nobody else, and would be heard."""
+    return (
+        hasattr(signal, "setitimer")
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    )
 
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
+    """Raise :class:`_TooLong` after so many seconds. The process's own way with alarms is put back in the end."""
     if seconds == math.inf or not _can_watch():
         yield
         return
+    previous = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -110,8 +110,8 @@ class MGAILPlanner:
     def criticise(self, real: Transitions, generator: torch.Generator) -> dict[str, float]:
         """One step of the critics on real transitions: ``Q(s, a) = c(s, a) + gamma Q(s', a')``, no more where it ended.
 
-        Not in the papers, as the terminal value itself: what ``f`` does not foresee, the critics learn here. ``real`` holds B
-        transitions, with ``obs`` and ``next_obs [B, obs_dim]`` and ``action [B, action_dim]``.
+        Not in the papers, as the terminal value itself: what ``f`` does not foresee, the critics learn here. ``real``
+        holds B transitions, with ``obs`` and ``next_obs [B, obs_dim]`` and ``action [B, action_dim]``.
 
         Raises:
             NonFiniteError: the critics' loss or its gradient is not finite.

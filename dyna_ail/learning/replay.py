@@ -63,7 +63,7 @@ class ReplayBuffer:
             self._ring = larger
 
     def add(self, new: Transitions, episode_start: bool = False) -> None:
-        """Append ``new [N]`` in order; they open an episode if ``episode_start``, also if the last one has not ended."""
+        """Append ``new [N]`` in order. With ``episode_start`` they open an episode, and cut one that has not ended."""
         if self.added + len(new) > len(self._ring):
             self.reserve(max(self.added + len(new), 2 * len(self._ring)))
         if episode_start and len(self):
@@ -87,10 +87,10 @@ class ReplayBuffer:
         """
         require_like("replay.added", state["added"], 0)
         held = min(state["added"], self.capacity)
-        rows = {
-            name: column.new_empty(held, *column.shape[1:], device="meta") for name, column in vars(self._ring).items()
-        }
-        require_like("replay", state, {"added": 0, **rows})
+        expected: dict[str, Any] = {"added": 0}
+        for name, column in vars(self._ring).items():
+            expected[name] = column.new_empty(held, *column.shape[1:], device="meta")
+        require_like("replay", state, expected)
         self.added = state["added"]
         self._ring = _rows(held, self._ring.obs.shape[1], self._ring.action.shape[1])
         for f in fields(Transitions):

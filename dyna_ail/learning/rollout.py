@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dyna_ail.errors import EnvironmentFailure, InputError
-from dyna_ail.guard import Guard
+from dyna_ail.guard import STEP_TIMEOUT, Guard
 from dyna_ail.learning.networks import require_finite
 from dyna_ail.learning.policy import ImitationPolicy
 from dyna_ail.learning.randomness import Generator, find_generators, same, set_states, states_of
@@ -86,7 +86,7 @@ class RealRollout:
         seed: int,
         generator: torch.Generator,
     ) -> None:
-        self.env = env if isinstance(env, Guard) else Guard(env)
+        self.env = env if isinstance(env, Guard) else Guard(env, STEP_TIMEOUT)
         self.policy, self.discriminator = policy, discriminator
         self.seed, self.generator = seed, generator
         self.interactions = self.lost = 0

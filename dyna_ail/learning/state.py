@@ -31,7 +31,7 @@ class TrainedModule(nn.Module):
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """``optimizer.load_state_dict``, after a check: fused Adam would write beyond the end of tensors that are too short.
+    """``optimizer.load_state_dict``, checked: fused Adam would write beyond the end of tensors that are too short.
 
     Raises:
         InputError: something in ``state`` has another type or shape than this optimiser's; names it.

@@ -58,7 +58,8 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
                 end = record.progress["interactions"][-1]
                 if reached is None and not record.finished:
                     raise InputError(
-                        f"{record.path} is not finished, at {end:,.0f} of {record.config.learner.interactions:,} interactions, "
+                        f"{record.path} is not finished, at {end:,.0f} of "
+                        f"{record.config.learner.interactions:,} interactions, "
                         f"and does not hold {THRESHOLD:.0%} yet: let it finish, or leave it out."
                     )
                 if len(record.progress["score"]) < HOLD:
