@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-fast lint clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: .venv/.ready ## a virtual environment in .venv with the tested versions
 
@@ -33,6 +33,9 @@ lint: .venv/.ready ## style, format and types
 
 test: lint ## lint, then every test
 	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
+
+test-fast: .venv/.ready ## the tests that take seconds, without lint
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal -m 'not slow'
 
 clean: ## remove .venv and caches; runs in results/ stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -73,7 +73,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return found
 
     def close(self) -> None:
-        """Close. What goes wrong now spoils nothing any more."""
+        """Close. Errors are ignored: nothing depends on the environment any more."""
         with suppress(Exception, SystemExit, _TooLong), _alarm(self.seconds):
             self.env.close()
 

@@ -30,6 +30,12 @@ class Registry:
             entry = self._entries[name] = getattr(importlib.import_module(module), attribute)
         return entry
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -97,7 +97,7 @@ class ReplayBuffer:
             getattr(self.data, f.name).copy_(state[f.name])
 
     def sample(self, size: int, generator: torch.Generator, recent: int = 0) -> Transitions:
-        """``size`` transitions drawn uniformly with replacement; if ``recent``, half of them from so many newest."""
+        """``size`` transitions drawn uniformly with replacement; with ``recent``, half of them from the newest ones."""
         index = torch.randint(len(self), (size,), generator=generator)
         if recent:
             newest = min(recent, len(self))
@@ -108,7 +108,7 @@ class ReplayBuffer:
     def sample_sequences(self, size: int, length: int, generator: torch.Generator) -> tuple[Transitions, Tensor]:
         """Runs of consecutive transitions ``[length, size]`` and a mask ``[length, size]``.
 
-        The mask is 1 up to the end of the run's episode (or of the record) and 0 after it.
+        The mask is 1 up to the end of the run's episode (or of the buffer) and 0 after it.
         """
         start = torch.randint(len(self), (size,), generator=generator)
         index = (start + torch.arange(length)[:, None]) % len(self)

@@ -26,7 +26,7 @@ class Windows:
 
     ``obs, next_obs [T, B, obs_dim]``, ``action [T, B, action_dim]`` as the environment received it, the ``noise`` that
     drew it ``[T, B, action_dim]``, and ``goes_on [T, B]``: 1 where the next step of the stretch follows in the same
-    episode, 0 where the episode or the record ends. What stands after a 0 is nothing.
+    episode, 0 where the episode or the segment ends. Rows after a 0 have no meaning.
     """
 
     obs: Tensor
@@ -50,9 +50,9 @@ def windows(real: Transitions, noise: Tensor, start: Tensor, length: int) -> Win
 class MGAILStep:
     """The end-to-end gradient along trajectories that really happened (MGAIL Eqs. 12-13).
 
-    The noise ``xi`` of every action is inferred from it, under the policy that drew it, and the forward model's error
-    ``nu = s' - f(s, a)`` is held constant, so that the unroll begins as what was recorded, and bends as the policy
-    moves; no environment is stepped.
+    The noise ``xi`` of every action is inferred under the policy that drew it, and the forward model's error
+    ``nu = s' - f(s, a)`` is held constant. So the unroll starts out equal to the real trajectory and changes with the
+    policy. No environment is stepped.
     """
 
     uses_model = True
@@ -92,7 +92,7 @@ class MGAILStep:
         return {"cost": cost.item(), "grad_norm": norm}
 
     def follow(self, found: Windows) -> Unroll:
-        """The unroll: what was recorded, as long as the policy is the one that drew it."""
+        """The unroll along real stretches: equal to them as long as the policy is the one that drew the actions."""
         hidden = self.forward_model.initial_hidden(found.obs.shape[1])
         again = unroll(
             found.obs[0],
@@ -107,7 +107,7 @@ class MGAILStep:
 
     @torch.no_grad()
     def _residual(self, found: Windows, hidden: Tensor) -> Tensor:
-        """What the model misses the recorded next states by, ``[T, B, obs_dim]``."""
+        """The model's error ``nu`` at the recorded next states, ``[T, B, obs_dim]``."""
         missed = []
         for obs, action, next_obs in zip(found.obs, found.action, found.next_obs, strict=True):
             expected, _, hidden = self.forward_model(obs, action, hidden)
