@@ -1,4 +1,4 @@
-"""What learning costs: processor time of 1,000 interactions of CartPole and Hopper, over that of a reference.
+"""What learning costs: processor time of 2,000 interactions of CartPole and Hopper, over that of a reference.
 
 The reference is 2,000 updates of a small network in the same process, before and after, so that a slow or busy
 processor slows both. Run it with ``python benchmarks/learning.py``.
@@ -50,4 +50,4 @@ if __name__ == "__main__":
     for name in ("CartPole-v1", "Hopper-v5"):
         before, spent = seconds_of_reference(), seconds_of_learning(name)
         ratio = 2 * spent / (before + seconds_of_reference())
-        print(f"{name}: {1000 * spent / INTERACTIONS:.1f} s for 1,000 interactions, {ratio:.1f} times the reference")
+        print(f"{name}: {spent:.1f} s for {INTERACTIONS:,} interactions, {ratio:.1f} times the reference")

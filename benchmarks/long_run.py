@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dyna_ail.config import make_config
+from dyna_ail.config import make_run_config
 from dyna_ail.envs.tasks import TASKS
 from dyna_ail.runs import train
 
@@ -22,7 +22,7 @@ SMALL = {
     "forward_model.min_updates": 2,
     "forward_model.max_updates": 2,
     "planner.updates": 2,
-    "model_free.critic_epochs": 1,
+    "trpo.critic_epochs": 1,
     "evaluation.episodes": 2,
     "safety.checkpoint_minutes": 0.5,
 }
@@ -40,22 +40,23 @@ def open_files() -> int:
 
 def main(interactions: int) -> None:
     """Train, and print the table."""
-    from dyna_ail import journal
+    from dyna_ail.algorithm import DynaAIL
+    from dyna_ail.runs.session import Session
 
-    record = journal.Journal.__call__
+    after_iteration = Session.after_iteration
     print("| interactions | memory, MiB | open files |\n| --- | --- | --- |")
     told = 0
 
-    def measured(self: journal.Journal, learner: journal.DynaAIL) -> None:
+    def measured(self: Session, learner: DynaAIL) -> None:
         nonlocal told
-        record(self, learner)
+        after_iteration(self, learner)
         if learner.interactions >= told:
             print(f"| {learner.interactions:,} | {memory():.0f} | {open_files()} |", flush=True)
             told += interactions // 10
 
-    journal.Journal.__call__ = measured  # type: ignore[method-assign]
+    Session.after_iteration = measured  # type: ignore[method-assign]
     sizes = {"interactions": interactions, "replay_capacity": interactions // 5, "evaluation.every": interactions // 10}
-    config = make_config("dyna-ail", TASKS["CartPole-v1"].defaults, SMALL, sizes, task="CartPole-v1")
+    config = make_run_config("dyna-ail", TASKS["CartPole-v1"].run_defaults, SMALL, sizes, task="CartPole-v1")
     with tempfile.TemporaryDirectory() as folder:
         train(config, Path(folder) / "run", progress=False)
 

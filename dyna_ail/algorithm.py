@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,10 @@ class DynaAIL:
     def state_dict(self) -> dict[str, Any]:
         """All that the learning goes on from, between two real steps or in a callback: tensors and plain numbers.
 
-        The pairs to imitate are part of it, so that it does not depend on the demonstrations' file.
+        It is a copy, which further learning does not change. The pairs to imitate are part of it, so that it does not
+        depend on the demonstrations' file.
         """
-        return {
+        state = {
             "config": to_dict(self.config),
             "expert": list(self.expert),
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
@@ -210,6 +212,7 @@ class DynaAIL:
             "generator": self.generator.get_state(),
             "random": global_random_state(),
         }
+        return copy.deepcopy(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go on from a :meth:`state_dict` of a learner with the same settings and environment.

@@ -1,4 +1,4 @@
-"""Experts: train one on the true reward, with the recipe of its task, and keep the best policy it ever was.
+"""Experts: policies trained on the true reward, with the recipe of their task. The best policy of a training is kept.
 
 An expert is a folder with ``policy.pth`` (the weights that act) and ``expert.json`` (provenance and the observation
 statistics by which the policy's inputs are normalised). Both are rewritten whenever an evaluation beats all earlier
@@ -61,7 +61,7 @@ class Recipe:
     evaluate_every: int
     """Steps between evaluations."""
     seen: int | None = None
-    """How many components of the observation, from the first, the policy sees; the others are zero to it. None: all."""
+    """The policy sees this many components of the observation, from the first; the others are zero to it. None: all."""
 
 
 TRPO: dict[str, Any] = {
@@ -114,7 +114,7 @@ RECIPES: dict[str, Recipe] = {
     "Humanoid-v5": _tqc(1_000_000),
 }
 OTHERS = _trpo(1_000_000)
-"""Of any task without a recipe; actions of both kinds."""
+"""The recipe of any other task, for actions of both kinds."""
 
 EVALUATION_EPISODES = 20
 BLIND = 1e300
@@ -131,25 +131,25 @@ def train_expert(
 ) -> dict[str, Any]:
     """Train on the task's own reward and keep the best evaluated policy in the folder ``out``.
 
-    The policy is evaluated regularly over 20 deterministic episodes: TRPO rises and then collapses, so the last policy
-    is often not the best. An interrupted training leaves the best so far, and goes on from its last evaluation, with
-    new noise and new episodes.
+    The policy is evaluated regularly over 20 deterministic episodes. TRPO rises and then collapses, so the last policy
+    is often not the best. An interrupted training leaves the best policy so far. It can be resumed from its last
+    evaluation, with new noise and new episodes.
 
     Args:
         task: Gymnasium id, or module:id.
-        out: folder of the expert; made if missing, files in it are replaced.
+        out: folder of the expert. It is made if it is missing; files in it are replaced.
         timesteps: training steps; the recipe's if None.
         seed: seed of the network, its noise and the environments.
-        resume: go on with the training in ``out``, which may now be given more timesteps.
+        resume: continue the training in ``out``; ``timesteps`` may be larger than before.
         progress: show a progress bar; without, one line per evaluation.
 
     Returns:
         The contents of ``expert.json``.
 
     Raises:
-        InputError: unknown task, timesteps below 1, a folder that cannot be written, or no training of this task in it
-            to resume.
-        EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
+        InputError: the task is unknown, timesteps are below 1, the folder cannot be written, or it holds no training of
+            this task to resume.
+        EnvironmentFailure: the environment raised, hung, or returned what its space does not allow.
     """
     recipe = RECIPES.get(task, OTHERS)
     steps = recipe.timesteps if timesteps is None else timesteps
@@ -198,7 +198,7 @@ def train_expert(
 
 @dataclass
 class Last:
-    """Where a training stands; ``last.json``."""
+    """The state of a training, written to ``last.json``."""
 
     task: str
     seed: int
@@ -215,7 +215,7 @@ class Last:
 
 
 class _Keeper(BaseCallback):
-    """Evaluates every so many steps, writes the expert if it is the best so far, and the training's state."""
+    """Evaluates regularly, writes the expert if it is the best so far, and writes the training's state."""
 
     def __init__(
         self, out: Path, about: dict[str, Any], last: Last, test_envs: VecEnv, every: int, verbose: bool
@@ -254,7 +254,7 @@ class _Keeper(BaseCallback):
             best |= {"minutes": last.seconds / 60, "evaluation_return": mean}
             obs = last.normaliser.get("obs", {})
             best |= {"observation_mean": obs.get("mean"), "observation_variance": obs.get("var")}
-            if self.seen is not None:  # what is divided by so much is zero
+            if self.seen is not None:  # divided by so large a number they are zero
                 best["observation_variance"][self.seen :] = [BLIND] * (len(best["observation_mean"]) - self.seen)
             _write_json(best, self.out / "expert.json")
         with replacing(self.out / "last.zip") as file:
@@ -307,7 +307,7 @@ def _statistics(normaliser: VecNormalize | None) -> dict[str, RunningMeanStd]:
 
 
 def _restore(model: BaseAlgorithm, out: Path, last: Last) -> None:
-    """Weights, optimisers, observation statistics and replay buffer. Runs no pickled code, unlike SB3's ``load``."""
+    """Restore weights, optimisers, observation statistics and replay buffer. Runs no pickle, unlike SB3's ``load``."""
     try:
         _, parameters, variables = load_from_zip_file(out / "last.zip", device="cpu", load_data=False)
         model.set_parameters(parameters, device="cpu")

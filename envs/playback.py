@@ -1,6 +1,6 @@
 """Plays recorded actions again in the task's environment, from a seeded reset or from the recorded observations.
 
-A recording that belongs to the task is reproduced. Nothing learns here: the environment is one apart.
+A recording that belongs to the task is reproduced. The environment is a separate one, and nothing learns from it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Steps:
-    """Single steps of an environment, one a row; not necessarily of one episode.
+    """Single steps of an environment, one in each row. They need not be of one episode.
 
-    A row of NaN: the environment could not be put into that state, or failed there.
+    A row is NaN where the environment could not be put into that state, or failed there.
     """
 
     obs: Array
@@ -42,7 +42,7 @@ class Steps:
     """[N], the forward speed that MuJoCo's locomotion tasks report; NaN in others."""
 
     def only(self, rows: Array) -> Steps:
-        """Those of the given indices."""
+        """The steps with the given indices."""
         return Steps(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
@@ -75,7 +75,7 @@ class Playback:
         return np.stack([self.env.reset(seed=seed)[0] for seed in range(count)])
 
     def random_steps(self, count: int) -> Steps:
-        """Uniformly random actions, in as many episodes as that takes; always the same ones."""
+        """``count`` steps with uniformly random actions, in as many episodes as that takes; the same at every call."""
         space = self.env.action_space
         space.seed(0)
         rows: list[_Row] = []
@@ -86,13 +86,13 @@ class Playback:
         return _stack(rows)
 
     def episode(self, seed: int, actions: Array) -> Steps:
-        """Reset with ``seed`` and play ``actions [T, ...]``, until these or the episode end."""
+        """Reset with ``seed`` and play ``actions [T, ...]``, until the actions or the episode end."""
         return _stack(self._play(seed, actions))
 
     def restores(self) -> bool:
         """Whether the environment can be put into the state that an observation shows.
 
-        Each of ``WAYS`` is tried on some random steps; the first that reproduces what followed is kept.
+        Each of ``WAYS`` is tried on some random steps. The first one that reproduces their next observations is kept.
         """
         if not self._tried:
             self._tried = True
@@ -102,7 +102,7 @@ class Playback:
     def steps_from(self, obs: Array, action: Array) -> Steps:
         """One step with each of ``action [N, ...]`` from the state in each of ``obs [N, obs_dim]``.
 
-        To be called where :meth:`restores` is true.
+        Call it only if :meth:`restores` is true.
         """
         assert self._way is not None
         return _stack([self._step_from(self._way, before, row) for before, row in zip(obs, action, strict=True)])
@@ -153,7 +153,7 @@ def _stack(rows: list[_Row]) -> Steps:
 
 @contextmanager
 def _raising_if_unstable() -> Iterator[None]:
-    """Where MuJoCo warns, which it does on stderr and in a file, raise an error instead."""
+    """Raise an error where MuJoCo would write a warning to stderr and to a file."""
     messages: list[str] = []
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(messages.append)
@@ -166,20 +166,20 @@ def _raising_if_unstable() -> Iterator[None]:
 
 
 def _state_is_obs(env: Any, obs: Array) -> None:
-    """CartPole, MountainCar, and whoever keeps ``state``."""
+    """CartPole, MountainCar and other environments whose ``state`` is the observation."""
     assert len(env.state) == len(obs)
     env.state = obs
 
 
 def _angles_first(env: Any, obs: Array) -> None:
-    """Acrobot, Pendulum: cos and sin of each angle, then its velocity."""
+    """Acrobot, Pendulum: the observation has cos and sin of each angle, then the velocities."""
     count = len(obs) // 3
     assert len(env.state) == 2 * count
     env.state = np.concatenate([np.arctan2(obs[1 : 2 * count : 2], obs[: 2 * count : 2]), obs[2 * count :]])
 
 
 def _mujoco(hidden: int) -> Restore:
-    """MuJoCo: positions but for the first ``hidden`` (x, perhaps y), velocities, and whatever follows from them."""
+    """MuJoCo: the observation begins with positions, all but the first ``hidden`` (x, perhaps y), and velocities."""
 
     def restore(env: Any, obs: Array) -> None:
         shown, count = env.model.nq - hidden, env.model.nv

@@ -1,4 +1,4 @@
-"""Recording episodes: deterministic demonstrations of a policy, and what random actions earn."""
+"""Recording episodes: deterministic demonstrations of a policy, and the returns of random actions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dyna_ail.files import load_weights
 from dyna_ail.guard import LONGEST, Guard
 
 REFERENCE_EPISODES = 100
-"""Episodes from which the random policy's and the expert's returns, scores 0 and 1, are measured."""
+"""Episodes from which the returns of score 0 (random actions) and score 1 (expert) are measured."""
 PROVENANCE = ("algorithm", "settings", "seed", "steps", "best_at", "command")
-"""What demonstrations keep of their expert's ``expert.json``, as far as it is there."""
+"""Entries of the expert's ``expert.json`` that the demonstrations keep, if they are there."""
 
 
 def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tuple[tuple[Trajectory, ...], list[int]]:
@@ -37,7 +37,7 @@ def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tupl
 
     Raises:
         InputError: unknown task, fewer than one episode, or NaN or infinite values in an episode.
-        EnvironmentFailure: the environment raised, hung, or returned something else than its spaces say.
+        EnvironmentFailure: the environment raised, hung, or returned what its spaces do not allow.
     """
     if episodes < 1:
         raise InputError(f"--episodes must be at least 1; got {episodes}.")
@@ -114,7 +114,7 @@ def record_demonstrations(
 ) -> Demonstrations:
     """Record full deterministic episodes of a trained expert and save them with their provenance.
 
-    100 episodes are played (or more, if more are to be kept): their mean return is the expert's reference.
+    At least 100 episodes are played, even if fewer are to be kept. Their mean return is the return of score 1.
 
     Args:
         task: Gymnasium id, or module:id.

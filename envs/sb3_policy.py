@@ -37,10 +37,10 @@ _ACTIVATIONS = ("ReLU", "Tanh", "ELU", "SiLU", "GELU", "LeakyReLU")
 
 
 def read_policy(path: Path, observation_space: Space[Any], action_space: Space[Any]) -> Policy:
-    """The deterministic policy in an archive written by SB3's ``save``; what its ``predict`` returns.
+    """The deterministic policy in an archive written by SB3's ``save``. It acts as its ``predict`` does.
 
-    Policies with an MLP actor are understood: PPO, TRPO, A2C, SAC, TQC, TD3, DDPG and DQN. Observations that were
-    normalised by ``VecNormalize`` must be given normalised: its statistics are in a file of their own.
+    Policies with an MLP actor are understood: PPO, TRPO, A2C, SAC, TQC, TD3, DDPG and DQN. A policy that was trained
+    with ``VecNormalize`` expects normalised observations; the statistics are in a file of their own, which is not read.
 
     Args:
         path: the ``.zip``.
@@ -67,7 +67,7 @@ def read_policy(path: Path, observation_space: Space[Any], action_space: Space[A
 
 
 def acting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of a policy's weights that :func:`actor` needs: no critics, no noise.
+    """The weights that :func:`actor` needs, without critics and noise.
 
     Raises:
         InputError: not the weights of an MLP actor.
@@ -126,7 +126,7 @@ def actor(
 
 
 def _family(weights: Mapping[str, Tensor]) -> tuple[str, str | None, str, str]:
-    """The first kind of policy with layers of these names, if it has no other layers on the observations' way."""
+    """The kind of policy whose layers have these names, if nothing but linear layers stands before the action."""
     for family in _FAMILIES:
         hidden = [name for name in weights if re.match(rf"{family[0]}\.", name)]
         linear = all(name.endswith(".bias") or weights[name].ndim == 2 for name in hidden)
@@ -144,6 +144,6 @@ def _linear(weights: Mapping[str, Tensor], name: str) -> nn.Linear:
 
 
 def _activation(data: bytes) -> str | None:
-    """The activation named in the readable part of an archive's ``data``, which also holds pickles: they stay shut."""
+    """The activation named in the readable part of an archive's ``data``. The pickles in it are not opened."""
     found = re.search(r"torch\.nn\.modules\.activation\.(\w+)", str(json.loads(data).get("policy_kwargs", {})))
     return found.group(1) if found else None

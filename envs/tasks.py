@@ -31,23 +31,23 @@ class Task:
     random: float | None = None
     """Mean return of uniformly random actions over 100 episodes; None if not measured."""
     expert: float | None = None
-    """Mean return of the bundled expert over 100 episodes; None while there is none, and then there is no score."""
+    """Mean return of the bundled expert over 100 episodes. None, and no score, if there is no expert."""
     demos: Path | None = None
     """The bundled demonstrations, if any."""
     defaults: dict[str, object] = field(default_factory=dict)
-    """Dotted values of the learner's settings for this task, below the preset's."""
+    """Dotted values of the learner's settings for this task. The preset overrides them."""
     evaluate_every: int | None = None
-    """Interactions between evaluations; by default as for any task."""
+    """Interactions between evaluations; None for the general default."""
 
     @property
     def run_defaults(self) -> dict[str, object]:
-        """Dotted values of a run's settings for this task, below the preset's: the learner's and the run's own."""
+        """Dotted values of a run's settings for this task, the learner's and its own. The preset overrides them."""
         return self.defaults | ({"evaluation.every": self.evaluate_every} if self.evaluate_every else {})
 
 
-# In so short a run the critics must follow fast: D soon tells the policy from so few pairs, its cost flattens, and
-# what comes after the rollout is then known to the critics alone. Small networks do for a few numbers, in a third of
-# the time.
+# These runs are short, so the critics must follow fast. D soon separates the policy from so few expert pairs, and its
+# cost becomes flat; only the critics know then what comes after the rollout. Small networks are enough for few numbers,
+# and take a third of the time.
 CLASSIC: dict[str, object] = {
     "trajectories": 1,
     "planner.critic.learning_rate": 1e-3,
@@ -60,14 +60,14 @@ CARTPOLE: dict[str, object] = {
     "interactions": 8000,
     "observation_floor": 0.1,  # an expert that balances hardly moves
 }
-# MountainCar and Acrobot end on success, so every step must cost something, as D itself does. A reward of -log D,
-# which is always positive, would pay for never arriving, and so would the logit of D among states that look like the
-# expert's: with it MountainCar learned to linger (147 steps instead of 100). Their demonstrations last about 100
-# steps: every 20th pair of one would be four or five.
+# MountainCar and Acrobot end on success, so every step must cost something, as D itself does. A reward of -log D is
+# always positive and would pay for never arriving. So would the logit of D in states that look like the expert's: with
+# it MountainCar learned to linger (147 steps instead of 100). A demonstration has about 100 steps, and every 20th pair
+# of one would be only four or five.
 BRIEF: dict[str, object] = {**CLASSIC, "every": 1, "interactions": 10_000, "cost": "d"}
-# The last 78 observations of Ant and Humanoid are contact forces: the model hardly foresees them, and they tell D every
-# policy at once. They are hidden here; to most of the literature they were zeros (versions 2 and 3 of these tasks with
-# MuJoCo 2, https://github.com/openai/gym/issues/1541).
+# The last 78 observations of Ant and Humanoid are contact forces. The model hardly predicts them, and by them D tells
+# every policy from the expert at once. They are hidden here; in most of the literature they were zeros (versions 2 and
+# 3 of these tasks with MuJoCo 2, https://github.com/openai/gym/issues/1541).
 HUMANOID: dict[str, object] = {"trajectories": 80, "interactions": 120_000, "seen": 270}
 
 TASKS: dict[str, Task] = {
@@ -138,7 +138,7 @@ def make_env(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 
 def _warn(message: str) -> None:
-    """What MuJoCo says while it compiles a model or simulates, once each, and not what only Gymnasium can mend."""
+    """Pass MuJoCo's warnings on, each once, but not the one that only Gymnasium can mend."""
     if "settotalmass" not in message:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 

@@ -1,7 +1,7 @@
 """The command line: one file a group of commands, one class a command.
 
-On top of everything, and imported by nobody. Torch, Gymnasium and matplotlib are loaded by the commands that need them,
-so that ``--help`` answers at once.
+Nothing imports this package. A command loads torch, Gymnasium and matplotlib only when it runs, so that ``--help``
+answers at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dyna_ail.cli.experts import ExpertTrain
 from dyna_ail.cli.reports import Plot, Table
 from dyna_ail.cli.sweeps import Ablate, Sweep
 from dyna_ail.cli.train import Evaluate, Train, train_defaults
+from dyna_ail.config.names import RENAMED
 from dyna_ail.errors import InputError, nearest
 from dyna_ail.runs.exits import guarded
 
@@ -43,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a value became NaN or infinite, the environment failed or ended the process, or runs of a sweep did
-        not finish; 2 the input cannot be used, or takes too much memory; 130 stopped by Ctrl-C, 143 by SIGTERM.
+        The exit code. 0: done. 1: a value became NaN or infinite, the environment failed or ended the process, or runs
+        of a sweep did not finish. 2: the input cannot be used, or takes too much memory. 130: stopped by Ctrl-C. 143:
+        stopped by SIGTERM.
     """
     return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
@@ -61,6 +63,9 @@ def _run(arguments: list[str]) -> int:
         asked = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), arguments[:2])) or arguments[0]
         raise InputError(f"unknown command {asked!r}: {nearest(asked, COMMANDS)}")
     name, rest = " ".join(arguments[:words]), arguments[words:]
+    for option in (argument.partition("=")[0].removeprefix("--") for argument in rest if argument.startswith("--")):
+        if option in RENAMED:
+            raise InputError(f"unknown option --{option}: it is now called --{RENAMED[option]}.")
     default = Train(train_defaults(rest)) if name == "train" else tyro.MISSING_NONPROP
     try:
         command: Command = tyro.cli(

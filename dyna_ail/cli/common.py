@@ -36,7 +36,7 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that NumPy does not take.
 
     Raises:
-        InputError: it is one.
+        InputError: the seed is negative or too large.
     """
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed must be at least 0 and below 2**32; got {seed}.")
@@ -46,7 +46,7 @@ def at_least(option: str, value: int, least: int) -> None:
     """Refuse a value that is too small.
 
     Raises:
-        InputError: it is; names the option.
+        InputError: the value is too small; the message names the option.
     """
     if value < least:
         raise InputError(f"{option} must be at least {least}; got {value}.")

@@ -51,7 +51,7 @@ class DemosRecord:
 
 @dataclass
 class DemosConvert:
-    """Write demonstrations of any format that is understood as an npz file or a Minari dataset."""
+    """Convert demonstrations of any known format to an npz file or a Minari dataset."""
 
     source: Source
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
@@ -63,9 +63,9 @@ class DemosConvert:
     episodes: int = 25
     """Episodes to record, if the source is a policy."""
     seed: int = 0
-    """Seed of those episodes and of --thinned."""
+    """Seed of the episodes recorded from a policy, and of the offset of --thinned."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Overwrite a file."""
+    """Overwrite TARGET if it is a file."""
 
     def run(self) -> None:
         """Convert, and print what was written."""
@@ -86,7 +86,7 @@ class DemosConvert:
 
 @dataclass
 class DemosCheck:
-    """Tell whether demonstrations and a task fit, before any training, and how to mend what does not."""
+    """Check before any training whether demonstrations fit a task, and say how to mend what does not."""
 
     source: Source
     task: str
@@ -96,7 +96,7 @@ class DemosCheck:
         """Print what was found.
 
         Raises:
-            InputError: something with which training would fail or mislead.
+            InputError: a check found an error, with which training would fail or mislead.
         """
         from dyna_ail import formats
         from dyna_ail.checks import check_demonstrations, report

@@ -12,20 +12,20 @@ from dyna_ail.cli.common import OptionalPath, check_seed, expert_folder, refuse_
 
 @dataclass
 class ExpertTrain:
-    """Train an expert on the task's own reward, with the recipe of the task; the best evaluated policy is kept."""
+    """Train an expert on the task's own reward, with the task's recipe, and keep the best evaluated policy."""
 
     task: str = "Hopper-v5"
     """Gymnasium id, or module:id to import the module first."""
     out: OptionalPath = None
     """Folder of the expert; by default results/runs/expert-TASK."""
     timesteps: int | None = None
-    """Training steps; by default the task's."""
+    """Training steps; by default those of the task's recipe."""
     seed: int = 0
     """Seed of the network, its noise and the environments."""
     progress: bool = True
     """Show a progress bar."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Go on with the training in --out, from its last evaluation; --timesteps may be more than it had."""
+    """Continue the training in --out from its last evaluation. --timesteps may be larger than before."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Overwrite the expert in --out."""
 

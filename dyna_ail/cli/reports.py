@@ -14,9 +14,10 @@ from dyna_ail.errors import InputError, printable
 
 @dataclass
 class Plot:
-    """Draw runs, wherever they were made: their return against environment interactions, or another figure.
+    """Draw the return of runs against environment interactions, or another figure of them.
 
-    Runs that differ in their seed alone are drawn as one setting: interquartile mean and 95% bootstrap interval.
+    Runs that differ in their seed alone are one setting. It is drawn as its interquartile mean and 95% bootstrap
+    interval.
     """
 
     runs: Annotated[
@@ -24,23 +25,23 @@ class Plot:
     ]
     """Folders of runs."""
     out: OptionalPath = None
-    """The .png or .pdf to write (several runs: both, and the numbers as .csv); by default named after the figure, in
-    the folder of a single run."""
+    """The .png or .pdf to write. Several runs give both, and the numbers drawn as .csv. By default the figure names the
+    file; a single run's goes into the run's folder."""
     held: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
-    """Draw the interactions to held 90% of the expert against this setting instead, such as planner.horizon; by default
-    not drawn."""
+    """Draw instead how many interactions a run takes to hold 90% of the expert, against this setting, such as
+    planner.horizon. By default this is not drawn."""
     score: Annotated[int | None, tyro.conf.arg(metavar="INTERACTIONS")] = None
-    """Draw the scores after so many interactions instead; by default not drawn."""
+    """Draw instead the scores after this many interactions. By default they are not drawn."""
     share: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Draw planning's share of the wall time instead."""
+    """Draw instead planning's share of the wall time."""
     diagnostics: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Draw one page of diagnostics instead."""
+    """Draw instead one page of diagnostics."""
 
     def run(self) -> None:
         """Draw, and print the files.
 
         Raises:
-            InputError: more than one figure asked for, or runs that do not fit it.
+            InputError: more than one figure is asked for, or the runs do not fit it.
         """
         from dyna_ail.records.folder import FIGURE, is_begun
         from dyna_ail.reports import plots
@@ -76,11 +77,11 @@ class Table:
     ]
     """Folders of runs."""
     threshold: float = 0.9
-    """The score to be held for three evaluations, as a fraction of the expert's."""
+    """A run holds this score, a fraction of the expert's, once three evaluations in a row reach it."""
     against: Annotated[str | None, tyro.conf.arg(metavar="SETTING")] = None
-    """Compare the others' interactions with those of this setting, named as in the table."""
+    """Say how many times the interactions of this setting, named as in the table, the others take."""
     until: Annotated[int | None, tyro.conf.arg(metavar="INTERACTIONS")] = None
-    """Take the runs as they were after so many interactions; by default whole."""
+    """Show the runs as they were after this many interactions; by default whole runs."""
 
     def run(self) -> None:
         """Print it."""

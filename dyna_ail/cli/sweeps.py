@@ -17,19 +17,19 @@ Vary = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metav
 
 @dataclass
 class Sweep:
-    """Train a grid of runs, several at a time; started again, it goes on where it was stopped.
+    """Train a grid of runs, several at a time. The same command continues a sweep that was stopped.
 
     Every combination of the varied values is run with every seed.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """Folder of the sweep: runs are written to TASK/SETTING/SEED in it."""
+    """Folder of the sweep. A run is written to TASK/SETTING/SEED in it."""
     vary: Vary = ()
     """A setting of `dyna-ail train` and its values, such as planner.horizon=5,10,50, task=Hopper-v5,Walker2d-v5 or
-    preset=dyna-ail,gail; may be given many times, and with one value to set it. By default nothing varies but the
-    seed."""
+    preset=dyna-ail,gail. A single value fixes the setting. The option may be given many times. By default only the
+    seed varies."""
     seeds: int = 5
-    """Seeds 0 to N - 1."""
+    """Number of seeds, N. They are 0 to N - 1."""
     jobs: int = os.cpu_count() or 1
     """Runs at a time, by default one for every core."""
     scheduler: str | None = None
@@ -40,7 +40,7 @@ class Sweep:
         """Run it, and say what failed.
 
         Raises:
-            InputError: what cannot be varied, a folder that holds other runs, a cluster that cannot be reached.
+            InputError: a setting cannot be varied, a folder holds other runs, or the cluster cannot be reached.
             SweepError: some runs failed or were stopped.
         """
         from dyna_ail.runs.sweeps import grid, read_variations, run
@@ -51,17 +51,18 @@ class Sweep:
 
 @dataclass
 class Ablate:
-    """Compare both phases together with each of them alone at equal real interactions: a sweep, a figure and a table.
+    """Compare both phases together with each phase alone: a sweep, a figure and a table.
 
-    The presets dyna-ail (both), model-free (its trust-region steps alone) and model-based (its planning alone).
+    The sweep runs the presets dyna-ail (both phases), model-free (the trust-region steps alone) and model-based
+    (planning alone), each with the same number of real interactions.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """Folder of the study."""
     vary: Vary = ()
-    """Other settings, as in `dyna-ail sweep`; by default none."""
+    """Other settings to vary, as in `dyna-ail sweep`; by default none."""
     seeds: int = 5
-    """Seeds 0 to N - 1."""
+    """Number of seeds, N. They are 0 to N - 1."""
     jobs: int = os.cpu_count() or 1
     """Runs at a time, by default one for every core."""
     scheduler: str | None = None
@@ -71,8 +72,8 @@ class Ablate:
         """Run it, draw it and print the table.
 
         Raises:
-            InputError: as `dyna-ail sweep`, or --vary names the preset, which is what is compared.
-            SweepError: some runs failed or were stopped; nothing is drawn then.
+            InputError: as `dyna-ail sweep`; or --vary names the preset, which varies already.
+            SweepError: some runs failed or were stopped. Nothing is drawn then.
         """
         from dyna_ail.reports.plots import learning_curves
         from dyna_ail.reports.tables import scores

@@ -16,7 +16,7 @@ from dyna_ail.errors import InputError
 
 @dataclass
 class Train:
-    """Train a policy from demonstrations, and keep everything about the run in a folder.
+    """Train a policy from demonstrations, and write everything about the run into a folder.
 
     The defaults shown are those of the given --preset and --task. Presets: dyna-ail, dyna-mgail and dyna-trpo (as in
     the paper's figures), mgail and gail (no planner), model-free and model-based (one phase of dyna-ail alone), bc
@@ -25,22 +25,23 @@ class Train:
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
     out: OptionalPath = None
-    """Folder of the run, which must not exist; by default a new one, results/runs/TASK-PRESET-SEED-TIME."""
+    """Folder of the run. It must not exist yet; by default it is results/runs/TASK-PRESET-SEED-TIME."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Overwrite the run in --out, whose other files stay; resuming, let a run without a checkpoint start over."""
+    """Overwrite the run in --out; other files in that folder stay. If a run to be resumed has no checkpoint, start it
+    over."""
     progress: bool = True
     """Show a progress bar; where the output is not a terminal, one line per evaluation."""
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also write TensorBoard event files into the folder."""
     resume: OptionalPath = None
-    """Go on with the interrupted run in this folder, by default none. Its configuration is its own: give no other
-    options, except for what is shown or logged."""
+    """Continue the interrupted run in this folder, with its own configuration; by default none. No settings may be
+    given beside it."""
 
     def run(self) -> None:
         """Train.
 
         Raises:
-            InputError: --resume together with other settings than the run's, or with --out.
+            InputError: --resume is given with settings that differ from the run's, or with --out.
         """
         from dyna_ail.records.reading import read_config
         from dyna_ail.runs import resume, train
@@ -58,7 +59,7 @@ class Train:
 
 @dataclass
 class Evaluate:
-    """Run the policy of a finished or stopped run and print what it earns."""
+    """Evaluate the policy of a finished or stopped run, and print its return and score."""
 
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="run", metavar="RUN")]
     """Folder of the run."""

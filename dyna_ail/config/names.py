@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from dyna_ail.config.learner import Config
 from dyna_ail.config.run import RunConfig
-from dyna_ail.config.validation import plain, without_none
+from dyna_ail.config.validation import field_types, plain, without_none
 from dyna_ail.errors import InputError, nearest
 
 Settings = TypeVar("Settings", Config, RunConfig)
@@ -56,7 +57,7 @@ def parse_value(key: str, text: str) -> Any:
     _resolve(RunConfig, key)
     hint = _hints(RunConfig)[key]
     if dataclasses.is_dataclass(hint):
-        first = next(iter(get_type_hints(hint)))
+        first = next(iter(field_types(hint)))
         raise InputError(f"{key!r} is a group of settings: name one, such as {key}.{first}.")
     if text == "none" and type(None) in get_args(hint):
         return None
@@ -120,10 +121,11 @@ def _in_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+@functools.cache
 def _hints(kind: Any, prefix: str = "") -> dict[str, Any]:
     """The type of every dotted name, groups included."""
     found: dict[str, Any] = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
+    for name, hint in field_types(kind).items():
         if name == "learner":
             found |= _hints(plain(hint))
             continue
@@ -143,7 +145,7 @@ def _resolve(kind: type, key: str) -> list[str]:
     if key not in known:
         raise _unknown(kind, key)
     parts = key.split(".")
-    return ["learner", *parts] if kind is RunConfig and parts[0] in get_type_hints(Config) else parts
+    return ["learner", *parts] if kind is RunConfig and parts[0] in field_types(Config) else parts
 
 
 def _unknown(kind: type, key: str) -> InputError:

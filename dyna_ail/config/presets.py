@@ -10,8 +10,9 @@ from dyna_ail.config.names import with_values
 from dyna_ail.config.run import RunConfig
 from dyna_ail.errors import InputError, nearest
 
-# The algorithms as published, without what the default adds: no tail, no cloning, noise as it comes, all of B alike for
-# D, no episode cut off, T_p = 10. The other departures in docs/equations.md, such as the averaged result, they share.
+# The algorithms as published, without what the default adds: no terminal value, no cloning loss, no lower bound on the
+# noise, D's pairs drawn uniformly from B, no episode cut off, T_p = 10. They share the other departures in
+# docs/equations.md, such as the averaged result.
 PUBLISHED: dict[str, Any] = {
     "lost_after": 0,
     "discriminator.recent": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -29,12 +30,18 @@ def check_fields(part: Any, prefix: str = "") -> None:
     Raises:
         InputError: names the setting, what it must be and what it is.
     """
-    for name, hint in get_type_hints(type(part), include_extras=True).items():
+    for name, hint in field_types(type(part)).items():
         value = getattr(part, name)
         if dataclasses.is_dataclass(plain(hint)):
             check_fields(value, f"{prefix}{name}.")
         else:
             _check(f"--{prefix}{name}", value, hint)
+
+
+@functools.cache
+def field_types(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields with their bounds; evaluated once, since that is slow."""
+    return get_type_hints(kind, include_extras=True)
 
 
 def without_none(hint: Any) -> Any:

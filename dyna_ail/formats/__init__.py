@@ -1,6 +1,6 @@
-"""Demonstrations from whatever the user has, and to what others read: one file a format, one line in ``FORMATS`` each.
+"""Demonstrations in the formats of other packages, read and written. A format is one file, and one line in ``FORMATS``.
 
-A source is recognised by what it holds, never by its name's ending. Nothing in it is executed.
+A source is recognised by what it holds, never by the ending of its name. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ FORMATS: tuple[Format, ...] = (
 
 
 def recognise(source: str | os.PathLike[str]) -> Format:
-    """What a source is.
+    """The format of a source.
 
     Args:
         source: a file, a folder or the id of a local Minari dataset.
 
     Raises:
-        InputError: nothing that is understood; says what is.
+        InputError: no known format; the message lists the known ones.
     """
     return _format(look(source))
 
 
 def load(source: str | os.PathLike[str], task: str, episodes: int, seed: int) -> Demonstrations:
-    """Read demonstrations from any source that is understood. Runs no code from it.
+    """Read demonstrations from a source of any known format. Runs no code from it.
 
-    What comes back has the widths and kinds of the task's spaces; ``Demonstrations.check`` tells whether its actions
-    also are within the bounds. (The package's own npz files come back as they are.)
+    The result has the widths and kinds of the task's spaces. ``Demonstrations.check`` also checks the bounds of its
+    actions. An npz file of this package is returned as it is.
 
     Args:
         source: a file, a folder or the id of a local Minari dataset.
         task: Gymnasium id, or module:id, of the task that the demonstrations are for.
         episodes: how many to record, where the source is a policy.
-        seed: of those episodes.
+        seed: seed of the episodes recorded from a policy.
 
     Returns:
         The demonstrations. ``metadata["task"]`` is the task, ``metadata["source"]`` has the format, the path as given
         and, for a single file, its sha256; ``metadata["expert_return"]`` is the mean return, if the source has rewards.
 
     Raises:
-        InputError: the source is missing, damaged, not understood, or does not fit the task; or a package that it
-            takes is not installed.
+        InputError: the source is missing, damaged, of no known format, or does not fit the task; or a package that it
+            needs is not installed.
     """
     seen = look(source)
     return _format(seen).load(seen, task, episodes, seed)
@@ -73,8 +73,8 @@ def save(demonstrations: Demonstrations, target: str | os.PathLike[str], task: s
         The file, or the dataset's folder.
 
     Raises:
-        InputError: another target, one that cannot be written, or, for Minari, one that exists, thinned demonstrations
-            or a missing package.
+        InputError: the target is neither, or cannot be written. For Minari also: it exists, the demonstrations are
+            thinned, or the package is not installed.
     """
     name = os.fspath(target)
     if name.endswith(".npz"):
@@ -95,7 +95,7 @@ def _format(source: Source) -> Format:
 
 
 def _what(source: Source) -> str:
-    """One sentence about a source of no known format."""
+    """One sentence that describes a source of no known format."""
     given = repr(source.given)
     if source.is_folder:
         if "dataset_dict.json" in source.members:

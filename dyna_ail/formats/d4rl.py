@@ -1,4 +1,4 @@
-"""HDF5 files as D4RL writes them: flat arrays of N steps, cut into episodes where one ended."""
+"""HDF5 files as D4RL writes them: flat arrays of N steps, cut into episodes where an episode ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations
     step of every episode is dropped, so that observations still outnumber actions by one. Such an episode is then not
     ``terminated``: its last observation is the one before its end. ``expert_return`` counts the dropped rewards.
 
-    A Minari file under another name is read as such.
+    A Minari file under another name is read as a Minari file.
 
     Raises:
         InputError: h5py is missing, the file is damaged or something else, or its data do not fit the task.
@@ -77,7 +77,7 @@ def _ends(arrays: Arrays, max_episode_steps: int | None) -> tuple[npt.NDArray[np
 
 
 def _with_limit(ends: npt.NDArray[np.int64], steps: int, limit: int | None) -> list[int]:
-    """The ends, and those that a time limit puts between them."""
+    """The ends, with those that the time limit adds between them."""
     if limit is None:
         return ends.tolist()
     cuts: list[int] = []

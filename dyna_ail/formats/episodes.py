@@ -1,4 +1,4 @@
-"""From episodes as other packages write them to trajectories: what is unambiguous is mended, the rest refused."""
+"""Turns episodes of other packages into trajectories: converts what is unambiguous, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Room:
-    """What of a task its data must fit."""
+    """The parts of a task that its data must fit."""
 
     task: str
     observation_space: Space[Any]

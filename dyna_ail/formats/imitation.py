@@ -104,7 +104,7 @@ def _demonstrations(
     task: str,
     data: Path | None,
 ) -> Demonstrations:
-    """`imitation` marks episodes that a time limit cut as terminal too, so one of full length is taken as cut."""
+    """`imitation` also marks episodes that a time limit cut as terminal, so an episode of full length counts as cut."""
     room = Room.of(task)
     obs, acts = split(arrays["obs"], obs_lengths), split(arrays["acts"], act_lengths)
     rewards: Sequence[Any] = [None] * len(acts) if reward_lengths is None else split(arrays["rews"], reward_lengths)

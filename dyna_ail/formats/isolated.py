@@ -1,7 +1,7 @@
-"""Reads arrays with libraries that a bad file can hang, crash or make take all memory: in a process of its own.
+"""Reads arrays in a process of its own, because a bad file can make their libraries hang, crash or take all memory.
 
-One in 30,000 randomly damaged HDF5 files of 12 kB made libhdf5 2.0 take 22 GB, and a gzipped chunk of 1 MB that claims
-to hold 4 kB takes 1 GB before anybody notices. It also crashed and looped for ever, so far only in texts and
+One in 30,000 randomly damaged HDF5 files of 12 kB made libhdf5 2.0 take 22 GB. A gzipped chunk of 1 MB that claims to
+hold 4 kB takes 1 GB before the library notices. It also crashed and looped forever, so far only in texts and
 attributes, which are not read here.
 """
 
@@ -55,9 +55,9 @@ def run_reader(kind: str, limit: int, paths: Sequence[str], seconds: float, out:
     """Run ``reader.py`` with its stdout in the file ``out``.
 
     Returns:
-        Its exit status, 0 if all went well, and otherwise why not.
+        Its exit status, 0 if all went well, and otherwise a message.
     """
-    # -P: the names of the modules beside it are those of packages. The rest: threads and pools that map much memory.
+    # -P: modules beside reader.py have the names of packages. The variables: threads and pools map much memory.
     command = [sys.executable, "-P", reader.__file__, kind, str(limit), *paths]
     thrifty = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:

@@ -59,7 +59,7 @@ def _matches(source: Source) -> bool:
 def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations:
     """Read a dataset stored as HDF5: its flat observations, actions, rewards and terminations, not its infos.
 
-    Nothing is downloaded. A time limit's truncation is what remains where the last step is no termination.
+    Nothing is downloaded. An episode whose last step is no termination counts as cut by a time limit.
 
     Raises:
         InputError: h5py is missing, the dataset is not there, is damaged or stored otherwise, or its data do not fit
@@ -122,7 +122,7 @@ def from_arrays(source: Source, path: Path, arrays: dict[str, npt.NDArray[Any]],
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """What Minari's metadata say, as far as it is ours or plain text; the environment's id alone of its description."""
+    """Our own entry of Minari's metadata, and their plain texts; of the environment's description only its id."""
     if not path.exists():
         return {}
     theirs = read_json(path)
@@ -136,10 +136,10 @@ def _metadata(path: Path) -> dict[str, Any]:
 def save(demonstrations: Demonstrations, id: str, task: str) -> Path:
     """Write a Minari dataset into the folder of the local ones.
 
-    Its environment is recorded where it can be described in JSON, and our metadata in an entry of its own.
+    The environment is described in it if JSON can do so. Our metadata are one entry of Minari's.
 
     Args:
-        demonstrations: whole ones.
+        demonstrations: whole episodes.
         id: ``[namespace/]name-vN``.
         task: the task they are of.
 

@@ -15,7 +15,7 @@ def _matches(source: Source) -> bool:
 
 
 def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations:
-    """A file written by ``Demonstrations.save``, as it is; where it came from stays in ``metadata["source"]``.
+    """Read a file written by ``Demonstrations.save`` as it is. ``metadata["source"]`` keeps where it came from.
 
     Raises:
         InputError: damaged, too large, or not sound.

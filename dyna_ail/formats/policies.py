@@ -24,7 +24,7 @@ def _is_expert(source: Source) -> bool:
 
 
 def _load_sb3(source: Source, task: str, episodes: int, seed: int) -> Demonstrations:
-    """Record deterministic episodes of the policy in an archive; only its weights are read.
+    """Record deterministic episodes of the policy in an archive. Only its weights are read.
 
     Raises:
         InputError: the archive is damaged, too large or not an MLP policy for the task's spaces, or nothing can be

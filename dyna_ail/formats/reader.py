@@ -1,8 +1,8 @@
 """Reads the arrays of HDF5 and Arrow files in a process of its own: ``python reader.py KIND LIMIT PATH [PATH ...]``.
 
-Started by ``isolated.py``, which says why. The arrays leave as an npz on stdout, a refusal as one line on stderr with
-status 3. Only numeric arrays with known names are read: never attributes, texts, links to other files or pickles.
-Imports nothing of the project, to start fast.
+``isolated.py`` starts it, and says why. The arrays go to stdout as an npz. A refusal is one line on stderr, with status
+3. Only numeric arrays with known names are read: never attributes, texts, links to other files or pickles. This module
+imports nothing of the project, so that it starts fast.
 """
 
 from __future__ import annotations

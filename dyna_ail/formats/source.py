@@ -1,4 +1,4 @@
-"""What every format shares: a look at what was given, bounds on what it may unpack to, and its provenance."""
+"""What every format shares: a first look at a source, and its provenance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ZIP, HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Source:
-    """What the user named, and what can be seen of it without reading it."""
+    """What the user gave, and what is known about it without reading it whole."""
 
     given: str
     """As the user wrote it."""
@@ -53,14 +53,14 @@ class Format:
     expects: str
     """What is recognised, for messages."""
     matches: Callable[[Source], bool]
-    """Whether the source is of this format, or a damaged one of it."""
+    """Whether the source is of this format, even if it is damaged."""
     load: Callable[[Source, str, int, int], Demonstrations]
-    """Reads a source for a task, with the number of episodes and the seed for policies, which are rolled out.
+    """Reads a source for a task. The number of episodes and the seed are for policies, whose episodes are recorded.
     Raises InputError."""
 
 
 def look(source: str | os.PathLike[str]) -> Source:
-    """What can be seen of a source from outside.
+    """Look at a source without reading it whole.
 
     Raises:
         InputError: it cannot be opened, or is a zip archive without a readable list of members.
@@ -90,7 +90,7 @@ def look(source: str | os.PathLike[str]) -> Source:
 
 
 def provenance(source: Source, format: str, data: Path | None = None) -> dict[str, Any]:
-    """The entry ``source`` of the metadata; with the digest of ``data``, the file that holds it all, if there is one.
+    """The entry ``source`` of the metadata, with the SHA-256 of ``data`` if that single file holds everything.
 
     Raises:
         InputError: the file cannot be read.

@@ -126,5 +126,6 @@ def _to_plain(value: Any) -> Any:
 
 def _from_plain(value: Any, like: Any) -> Any:
     if isinstance(like, dict):
-        return {key: _from_plain(value[key], inner) for key, inner in like.items()}
+        given = dict(value)  # or a TypeError: another kind's state
+        return {key: _from_plain(given[key], inner) for key, inner in like.items()}
     return value.numpy().astype(like.dtype) if isinstance(like, np.ndarray) else value

@@ -223,7 +223,7 @@ class RealRollout:
         self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
         self.interactions, self.lost = state["interactions"], state["lost"]
         self._judged = deque(state["judged"].tolist(), self._judged.maxlen)
-        exact = not self.interactions or self._restore_environment(state["random"])
+        exact = (not self.interactions and self._obs is None) or self._restore_environment(state["random"])
         if not exact:
             self._abandon_episode()
         self.env.steps = self.interactions  # as its messages count

@@ -71,7 +71,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what killed processes left of files in the making; no run may be in progress in the folder."""
+    """Delete the temporary files of killed processes. No run may be in progress in the folder."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -100,5 +100,5 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether there is a run in ``folder``; one that was killed before its first line is none."""
+    """Whether ``folder`` holds a run. One that was killed before it wrote its configuration does not count."""
     return (folder / CONFIG).exists()

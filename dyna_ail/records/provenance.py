@@ -20,7 +20,7 @@ PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "stable-baselines3", "sb3-c
 
 
 def versions() -> dict[str, Any]:
-    """What the run's numbers depend on besides its configuration: versions, threads, commit, command line."""
+    """Versions, platform, processor, threads, commit, command line and time of start."""
     import torch
 
     found: dict[str, str | None] = {"python": platform.python_version()}
@@ -45,7 +45,7 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
     """Add to versions.json that the run goes on from ``interactions``.
 
     Returns:
-        A line for everything on which equal bits depend that has changed since the run started.
+        A line for each change since the run started that may change its bits.
 
     Raises:
         InputError: versions.json cannot be understood.
@@ -65,7 +65,7 @@ def note_resumed(folder: Path, interactions: int) -> list[str]:
 
 
 def _processor() -> str:
-    """The processor's model, where the system tells it: even among those of one instruction set last bits differ."""
+    """The processor's model, where the system tells it. With equal instruction sets the last bits may still differ."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

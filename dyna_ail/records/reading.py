@@ -35,11 +35,13 @@ class Record:
 
     @property
     def finished(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has spent its budget."""
         return _finished(self.progress, self.config)
 
     def until(self, interactions: int) -> Record:
-        """The run as it was at its last evaluation by then, as if that had been its budget; all of a shorter one."""
+        """The run up to its last evaluation within ``interactions``, as if its budget ended there. Shorter runs stay
+        whole.
+        """
         done = self.progress["interactions"]
         within = done <= interactions
         whole = self.config.learner.interactions
@@ -59,7 +61,7 @@ def read(path: Path) -> Record:
 
 
 def read_references(folder: Path) -> dict[str, float | None]:
-    """Returns of the ``random`` policy and of the ``expert``; None where they are unknown, or no versions.json is kept.
+    """Returns of the ``random`` policy and of the ``expert``; None where unknown, or if there is no versions.json.
 
     Raises:
         InputError: versions.json cannot be understood.
@@ -121,7 +123,7 @@ def read_progress(path: Path) -> dict[str, np.ndarray]:
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
-    """Whether the run in ``folder`` has come to its end."""
+    """Whether the run in ``folder`` has spent its budget."""
     progress = _progress_so_far(folder)
     return progress is not None and _finished(progress, config)
 

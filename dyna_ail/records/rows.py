@@ -15,16 +15,16 @@ from dyna_ail.files import replacing
 
 
 class Rows(KVWriter):
-    """A writer for SB3's logger. Each row makes the file anew, so that nobody ever reads half of one.
+    """A writer for SB3's logger. Each new row replaces the whole file, so that a reader never sees half a row.
 
-    A row that is appended can be seen in halves: the system shows it page by page.
+    Appending would not do: the system may show an appended row page by page.
 
     Args:
         path: the file.
-        rows: keep so many of the rows in it and go on after them; 0 starts anew.
+        rows: how many rows of an existing file to keep; 0 for a new file.
 
     Raises:
-        InputError: the file has fewer rows.
+        InputError: the file has fewer rows than it must keep.
         OSError: it cannot be written.
     """
 
@@ -40,7 +40,7 @@ class Rows(KVWriter):
         self._write(b"".join(kept))
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Add a row. A new column has empty cells in the rows so far."""
+        """Add a row. A new column is empty in the rows before it."""
         new, before = [key for key in key_values if key not in self.columns], self.data
         if new:
             rows = self.read()
@@ -57,7 +57,7 @@ class Rows(KVWriter):
         """The rows so far, by column; NaN where a cell is empty.
 
         Raises:
-            InputError: a cell holds something else than a number.
+            InputError: a cell holds no number.
         """
         try:
             return [{name: float(cell or "nan") for name, cell in row.items()} for row in self.read()]
@@ -65,7 +65,7 @@ class Rows(KVWriter):
             raise InputError(f"{self.path} holds something else than numbers: {error}. Restore the file.") from error
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close: no file stays open."""
 
     def _write(self, data: bytes) -> None:
         with replacing(self.path) as file:

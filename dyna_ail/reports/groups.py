@@ -17,11 +17,11 @@ def by_task(runs: Sequence[Path], until: int | None = None) -> dict[str, list[Re
 
     Args:
         runs: folders of runs; one given twice counts once.
-        until: each as it was after so many interactions; by default as it is.
+        until: read each run as it was after this many interactions; by default the whole run.
 
     Raises:
-        InputError: no folder at all, one without a run, a file in it that cannot be read, or two runs that do not even
-            differ in their seed.
+        InputError: no folder is given, a folder has no run or a file that cannot be read, or two runs have the same
+            settings and seed.
     """
     folders = {path.resolve(): path for path in runs}.values()
     if not folders:
@@ -49,7 +49,7 @@ def settings(configs: Sequence[RunConfig], apart_from: str = "") -> list[str]:
     """A label for each configuration: equal for those that differ in their seed alone, or in ``apart_from`` as well.
 
     The label is the preset, followed by the values in which settings of that preset differ, such as
-    ``dyna-ail, planner.horizon=5``; a value that most of them share goes without saying.
+    ``dyna-ail, planner.horizon=5``. A value that most of them share is left out.
     """
     flat = [
         {k: v for k, v in flatten(result_settings(config)).items() if k not in ("seed", apart_from)}

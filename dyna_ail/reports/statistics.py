@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 HOLD = 3
-"""Evaluations in a row that make a score held."""
+"""A score is held once this many evaluations in a row reach it."""
 
 
 def interactions_to(progress: Mapping[str, np.ndarray], threshold: float = 0.9, hold: int = 1) -> int | None:
@@ -20,7 +20,7 @@ def interactions_to(progress: Mapping[str, np.ndarray], threshold: float = 0.9, 
     Args:
         progress: at least the columns ``interactions`` and ``score``, each [evaluations].
         threshold: score to reach, as a fraction of the expert's.
-        hold: evaluations in a row; 1 for touching it, ``HOLD`` for holding it.
+        hold: evaluations in a row: 1 to reach the score, ``HOLD`` to hold it.
 
     Returns:
         The interactions, or None if it never happens.
@@ -33,7 +33,7 @@ def interactions_to(progress: Mapping[str, np.ndarray], threshold: float = 0.9, 
 
 
 def align(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Put curves on one grid: every point that any of them has within the range that all of them cover.
+    """Put curves on one grid: all points of all curves, within the range that every curve covers.
 
     Args:
         curves: (x, y) of each run, [points], x ascending; y is interpolated linearly.
@@ -67,7 +67,7 @@ def bootstrap_interval(
         values: [runs, ...], at least two runs.
         confidence: probability that the interval covers.
         resamples: bootstrap samples.
-        seed: of the resampling, so that a figure can be made again.
+        seed: seed of the resampling, so that a figure can be remade exactly.
 
     Returns:
         The lower and the upper end, each [...].
@@ -96,11 +96,11 @@ def ratio_of_medians(
 
     Args:
         values: [runs], finite, at least two.
-        baseline: [runs], positive, at least two; infinite for one that never got there, which makes the ratio 0 where
-            it is the median.
+        baseline: [runs], positive, at least two. A run that never got there is infinite; if the median is, the ratio
+            is 0.
         confidence: probability that the interval covers.
         resamples: bootstrap samples; both sides are drawn with replacement, independently.
-        seed: of the resampling, so that a table can be made again.
+        seed: seed of the resampling, so that a table can be remade exactly.
 
     Returns:
         The ratio, the lower and the upper end.

@@ -16,21 +16,22 @@ from dyna_ail.reports.statistics import HOLD, interactions_to, interquartile_mea
 def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = None, until: int | None = None) -> str:
     """A Markdown table with one line for each task and setting.
 
-    Interactions and scores are listed in the order of the seeds. A score is held from the first of three evaluations in
-    a row at ``threshold`` or above; the median counts a seed that never holds it (``-``) as infinite. ``?`` is of a run
-    that does not hold it yet and is not finished, ``n/a`` of one with fewer evaluations than three, such as cloning's,
-    or without scores, as a task without references.
-    *Least once held* is the lowest score of a run from the evaluation on at which it holds the threshold.
+    Interactions and scores are listed in the order of the seeds. A run holds the ``threshold`` from the first of three
+    evaluations in a row at or above it. Otherwise it has a mark: ``-`` if it never holds it, ``?`` if it does not hold
+    it yet and is not finished, ``n/a`` if it has no scores or fewer than three evaluations, as behavioural cloning has.
+    The median counts ``-`` as infinite. *Least once held* is the lowest score of a run after it began to hold the
+    threshold.
 
-    With ``against`` a column tells how many times that setting's interactions to the held score each other setting
-    takes: the ratio of the medians, and its 95% bootstrap interval over seeds. A seed that never holds the score counts
-    with its whole budget, which makes the ratio a lower bound (``>=``); one of ``against`` counts as infinite.
+    With ``against`` a column says how many times the interactions of that setting each other setting takes to hold the
+    threshold. It is the ratio of the medians, with its 95% bootstrap interval over seeds. A seed that never holds the
+    threshold counts with its whole budget, which makes the ratio a lower bound (``>=``); one of ``against`` counts as
+    infinite.
 
     Args:
         runs: folders of runs.
         threshold: the score to reach, as a fraction of the expert's.
         against: the setting, as the table names it, that the others are compared with.
-        until: tell of each run what is known after so many interactions; by default after all of them.
+        until: show each run as it was after this many interactions; by default the whole run.
 
     Raises:
         InputError: a folder without a run, a progress.csv that cannot be read, a threshold or ``until`` that is not
@@ -57,7 +58,7 @@ def scores(runs: Sequence[Path], threshold: float = 0.9, against: str | None = N
 
 
 def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: float) -> str:
-    """Of interactions to the held score, with its interval; blank where there is nothing to tell."""
+    """The cell of the column about ``against``: the ratio and its interval, or a mark."""
     ours, theirs = (np.array(_held(group, threshold)) for group in (baseline, records))
     spent = np.array([record.progress["interactions"][-1] for record in records])
     held = zip([*baseline, *records], [*ours, *theirs], strict=True)
@@ -72,13 +73,13 @@ def _ratio(records: Sequence[Record], baseline: Sequence[Record], threshold: flo
 
 
 def _held(records: Sequence[Record], threshold: float) -> list[float]:
-    """Interactions to the held score of each run; infinite for one that never holds it."""
+    """Interactions until each run holds the threshold; infinite for a run that never does."""
     found = [interactions_to(record.progress, threshold, HOLD) for record in records]
     return [np.inf if interactions is None else interactions for interactions in found]
 
 
 def _told(record: Record, held: float) -> str:
-    """What the table says of the interactions to the held score of a run."""
+    """The table's entry for the interactions until a run holds the threshold: a number or a mark."""
     if np.isfinite(held):
         return f"{held:,.0f}"
     if not record.finished:
@@ -87,7 +88,7 @@ def _told(record: Record, held: float) -> str:
 
 
 def _least(record: Record, held: float) -> str:
-    """The lowest score from the interactions on at which a run holds the threshold."""
+    """The lowest score of a run after it began to hold the threshold."""
     scores = record.progress["score"][record.progress["interactions"] >= held]
     return f"{scores.min():.0%}" if len(scores) else "-"
 

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run goes on from, in one file that holds tensors and numbers and no code."""
+"""Checkpoints: all that a run needs to continue, in one file that holds tensors and numbers and no code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Checkpointer:
 
     Args:
         folder: the run's folder.
-        safety: how often.
+        safety: how often to write one.
         made_at: interactions at the checkpoint that the run was resumed from, if any.
 
     Attributes:
@@ -36,14 +36,14 @@ class Checkpointer:
         self.time, self.cost = time.perf_counter(), 0.0
 
     def is_due(self, interactions: int) -> bool:
-        """Whether it is time, by the clock or by the interactions. Writing takes at most 2% of the time."""
+        """Whether to write one now, by the clock or by the interactions. Writing takes at most 2% of the time."""
         safety, passed = self.safety, time.perf_counter() - self.time
         return passed >= max(60 * safety.checkpoint_minutes, 50 * self.cost) or (
             safety.checkpoint_every is not None and interactions >= (self.made_at or 0) + safety.checkpoint_every
         )
 
     def make(self, config: RunConfig, learner: DynaAIL, session: Callable[[], dict[str, Any]]) -> None:
-        """Write one, with the state of the ``session`` as it is then.
+        """Write a checkpoint: the settings, the learner's state and what ``session()`` returns.
 
         Raises:
             OSError: it cannot be written; the earlier ones stay.
@@ -61,10 +61,10 @@ class Checkpointer:
 
 
 def check(state: dict[str, Any], config: RunConfig) -> None:
-    """Refuse what is not a checkpoint of such a run; its learner's state is checked by the learner.
+    """Refuse a state that is not a checkpoint of such a run. The learner checks its own part when it loads it.
 
     Raises:
-        InputError: says what does not fit.
+        InputError: something does not fit; the message names it.
     """
     require_like("checkpoint", state, {"settings": {}, "learner": {}, "session": {}}, shallow=True)
     if state["settings"] != result_settings(config):
@@ -76,9 +76,9 @@ def check(state: dict[str, Any], config: RunConfig) -> None:
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` as the newest checkpoint of the run in ``folder``; the newest so far becomes the previous one.
+    """Write ``state`` as the newest checkpoint of the run in ``folder``. The newest so far becomes the previous one.
 
-    At every moment, even if the process is killed or the disk full, a whole checkpoint stays.
+    A whole checkpoint exists at every moment, even if the process is killed or the disk is full.
 
     Raises:
         OSError: it cannot be written; the earlier ones stay.
@@ -88,15 +88,15 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         with failing_as_oserror(newest):
             write_state(state, file)
         file.flush()
-        os.fsync(file.fileno())  # before the earlier one gives way
+        os.fsync(file.fileno())  # before the earlier one is replaced
         if newest.exists():
             os.replace(newest, folder / PREVIOUS)
 
 
 def saved(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | InputError]]:
-    """The checkpoints of a run, newest first, each with its state or with why it cannot be read.
+    """The checkpoints of a run, newest first, each with its state, or with the error that reading it gave.
 
-    Runs no code from the files: only tensors, numbers and containers of them are read.
+    No code from the files runs: only tensors, numbers and containers of them are read.
 
     Raises:
         MemoryError, RuntimeError, OSError: as :func:`dyna_ail.errors.of_the_machine`.

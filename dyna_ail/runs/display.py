@@ -15,11 +15,11 @@ from dyna_ail.runs.exits import mute
 
 
 class Display:
-    """A bar on a terminal, else one plain line per evaluation.
+    """A progress bar on a terminal, elsewhere one line per evaluation.
 
     Args:
         total: the budget of interactions.
-        done: those that were done before, if the run is resumed.
+        done: interactions before the interruption, if the run is resumed.
         shown: whether to show anything.
     """
 
@@ -44,7 +44,7 @@ class Display:
             self.bar.start()
 
     def advance(self, done: int, result: Evaluation | None = None, score: float = float("nan")) -> None:
-        """Show that so many interactions are ``done``, and what the evaluation there found, if there was one."""
+        """Show how many interactions are ``done``, and the result of the evaluation there, if there was one."""
         try:
             if self.shown:
                 self._advance(done, result, score)
@@ -69,7 +69,7 @@ class Display:
             print(line, flush=True)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop the progress bar, so that the terminal is free again."""
         if self.bar is not None:
             self.bar.stop()
 
@@ -80,7 +80,7 @@ def _clock(seconds: float) -> str:
 
 
 def summary(folder: Path, how: str) -> str:
-    """One line about a run that has ``how`` ("finished", "stopped"): its last score and when it reached the expert."""
+    """One line about a run that ended as ``how`` says ("finished", "stopped"): its last score and when it held 90%."""
     progress = read_progress(folder / PROGRESS)
     parts = [f"return {progress['return_mean'][-1]:,.1f}"]
     if np.isfinite(progress["score"][-1]):

@@ -1,6 +1,6 @@
-"""How good a policy is: the returns of deterministic episodes in separate environments, not counted.
+"""How good a policy is: the returns of deterministic episodes in environments of their own.
 
-Used for the plot and the record only: nothing here reaches the learner.
+Their steps are not counted as interactions. The results go into the run's tables and figures, never into the learner.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Evaluation:
 def make_environments(
     task: str | Callable[[], gymnasium.Env], episodes: int, step_timeout: float = SafetyConfig.step_timeout
 ) -> DummyVecEnv:
-    """One environment per episode, in this process, stepped in lock-step.
+    """One environment per episode, all in this process and stepped together.
 
     Args:
         task: Gymnasium id (or ``module:id``), or a function that makes the environment.
@@ -69,7 +69,10 @@ def make_environments(
 
 
 def evaluation_seed(seed: int, interactions: int) -> int:
-    """Seed of the evaluation after ``interactions`` steps of the run ``seed``: evaluation needs no state of its own."""
+    """Seed of the evaluation after ``interactions`` steps of a run with this ``seed``.
+
+    It depends on nothing else, so a resumed run repeats its evaluations without any saved state.
+    """
     return int(np.random.SeedSequence([seed, interactions]).generate_state(1)[0])
 
 
@@ -86,7 +89,7 @@ def evaluate(
 
     Raises:
         InputError: the environment cannot be made.
-        EnvironmentFailure: an environment raised, hung, or returned something else than its space says.
+        EnvironmentFailure: an environment raised, hung, or returned what its space does not allow.
         NonFiniteError: an observation or a return is NaN or infinite.
     """
     from stable_baselines3.common.evaluation import evaluate_policy
@@ -107,7 +110,7 @@ def evaluate(
 
 
 class _FiniteInput:
-    """A policy that refuses observations from a simulation that has blown up."""
+    """A policy that refuses NaN and infinite observations."""
 
     def __init__(self, policy: BasePolicy) -> None:
         self.policy = policy
@@ -126,7 +129,7 @@ def normalised_score(return_mean: float, random: float | None, expert: float | N
 
 
 class Evaluator:
-    """The evaluations of a run: when, in which environments, and their scores.
+    """The evaluations of a run: when they are due, their environments and their scores.
 
     Args:
         config: the run's.
@@ -140,9 +143,7 @@ class Evaluator:
         InputError: the environment cannot be made.
     """
 
-    def __init__(
-        self, config: RunConfig, references: dict[str, float | None], evaluated_at: int | None = None
-    ) -> None:
+    def __init__(self, config: RunConfig, references: dict[str, float | None], evaluated_at: int | None = None) -> None:
         self.config, self.references, self.evaluated_at = config, references, evaluated_at
         self.environments = make_environments(config.task, config.evaluation.episodes, config.safety.step_timeout)
 
@@ -154,7 +155,7 @@ class Evaluator:
         return interactions // every > self.evaluated_at // every or interactions >= self.config.learner.interactions
 
     def evaluate(self, policy: BasePolicy, interactions: int) -> tuple[Evaluation, float]:
-        """The returns of the policy after so many interactions, and its score (NaN without references).
+        """The returns of the policy after ``interactions``, and its score (NaN without references).
 
         Raises:
             EnvironmentFailure, NonFiniteError: as :func:`evaluate`.

@@ -1,4 +1,4 @@
-"""How a process of the package ends: one line instead of a traceback for what users can mend, and an exit code."""
+"""How a process of the package ends: an exit code, and one line instead of a traceback where the user can help."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError, Swee
 
 
 def mute() -> None:
-    """Write what is still printed to nowhere: its reader has gone."""
+    """Discard all further output, because its reader has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def guarded(work: Callable[[], int | None]) -> int:
-    """Do the work, with one line instead of a traceback for what users can mend; returns the exit code."""
+    """Do the work and return the exit code. Errors that the user can mend print one line and no traceback."""
     if "" not in sys.path:
-        sys.path.append("")  # module:id may name a module in the current folder; last, so that it shadows nothing
+        sys.path.append("")  # for module:id in the current folder; last, so that it shadows nothing
     try:
         return work() or 0
     except InputError as error:
@@ -42,6 +42,6 @@ def guarded(work: Callable[[], int | None]) -> int:
         return 2
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signum", signal.SIGINT)
-    except SystemExit as stop:  # not ours: from a library, or a module that the task names
+    except SystemExit as stop:  # from a library, or from the module of a task
         print(f"error: the process was told to exit from within: {one_line(stop.code)}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Signs that a run is about to blow up: gradients and model errors far above what they were."""
+"""Warnings before a run diverges: gradients and model errors that rise far above their usual values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from statistics import median
 
 FACTOR = 100.0
-"""How far above its median so far a value must rise to be told. Of the 473 published runs three did: two with
-imagined rollouts of 50 steps (847 and 215 times) and one that recovered (150 times); nine more rose above 40 times."""
+"""A value is reported once it is this many times its median so far. Three of the 473 published runs had such a value:
+two with imagined rollouts of 50 steps (847 and 215 times), and one that recovered (150 times). Nine more rose above 40
+times."""
 
 
 class Health:
@@ -19,7 +20,7 @@ class Health:
         self.told: set[str] = set()
 
     def notice(self, metrics: Mapping[str, float]) -> list[str]:
-        """Take in an iteration's metrics; returns a line for each that has exploded, once for every metric."""
+        """Take in an iteration's metrics. Returns a line for each metric that has risen too far, at most once each."""
         lines = []
         for name, value in metrics.items():
             if not (name.endswith("grad_norm") or name.startswith("model/error_")) or not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The policy that a run has kept, read back."""
+"""The policy in a run's folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def load_policy(folder: Path) -> ActorCriticPolicy:
-    """The policy in a run's folder. Runs no code from the file: only weights are read, into a policy built anew.
+    """The policy in a run's folder. No code from the file runs: its weights are read into a newly built policy.
 
     Raises:
-        InputError: no run, no policy in it, or one that is damaged or does not fit the run's configuration.
+        InputError: there is no run or no policy, or the policy is damaged or does not fit the run's configuration.
     """
     from dyna_ail.envs.tasks import make_env
     from dyna_ail.learning import policy

@@ -1,4 +1,4 @@
-"""What a run does between the learner's steps: it evaluates, writes rows, makes checkpoints and tells the user."""
+"""What a run does between the learner's steps: it evaluates, writes tables and checkpoints, and shows its progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The callbacks of one process's work on a run, in the order in which things must happen.
+    """The callbacks of a run's learning, which do these things in the right order.
 
     Args:
         folder: the run's folder, which exists.
@@ -33,11 +33,11 @@ class Session:
         state: what :meth:`state_dict` gave when the run was interrupted; None for a new run.
 
     Attributes:
-        stopping: the signal that asked the run to stop, once one has come.
+        stopping: number of the signal that asked the run to stop; None before one has come.
 
     Raises:
-        InputError: the environment cannot be made, or the tables have lost rows that the interrupted run had written or
-            hold something else than numbers.
+        InputError: the environment cannot be made, or the tables lack rows of the interrupted run or do not hold
+            numbers.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Session:
         self.stopping: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run's session goes on from."""
+        """What the session of the resumed run needs."""
         return {
             "rows": self.tables.rows(),
             "seconds": self._seconds(),
@@ -71,7 +71,7 @@ class Session:
         }
 
     def after_iteration(self, learner: DynaAIL) -> None:
-        """Write an iteration's diagnostics, and evaluate if it is time; called before the first iteration as well."""
+        """Write the iteration's diagnostics, and evaluate if it is time. Also called before the first iteration."""
         done = learner.interactions
         counts = {"interactions": done, "imagined": learner.imagined}
         if learner.iteration > 0 or self.config.learner.cloning.updates > 0:
@@ -82,7 +82,7 @@ class Session:
             self.display.advance(done)
             return
         result, score = self.evaluator.evaluate(learner.policy, done)
-        learner.save_policy(self.folder / names.POLICY)  # before the row, so that the last row means that all is there
+        learner.save_policy(self.folder / names.POLICY)  # before the row: who sees the row finds its policy
         row = {
             "return_mean": result.mean,
             "return_std": result.std,
@@ -95,10 +95,10 @@ class Session:
         self.display.advance(done, result, score)
 
     def before_step(self, learner: DynaAIL) -> None:
-        """Write a checkpoint if one is due or the run is to stop; called before every step of the environment.
+        """Write a checkpoint if one is due or the run is to stop. Called before every step of the environment.
 
         Raises:
-            Stopped: the run has been asked to stop, and the checkpoint holds everything.
+            Stopped: the run has been asked to stop. The checkpoint is written.
             OSError: the checkpoint cannot be written; the earlier ones stay.
         """
         if self.stopping is not None or self.checkpointer.is_due(learner.interactions):
@@ -115,7 +115,7 @@ class Session:
         self.checkpointer.make(self.config, learner, self.state_dict)
 
     def close(self, how: str) -> None:
-        """Close the tables, draw the figure and print the summary; ``how`` the run ended."""
+        """Close the tables, draw the figure and print a summary, which says ``how`` the run ended."""
         self.tables.close()
         self.evaluator.close()
         self.display.close()
@@ -132,7 +132,7 @@ class Session:
             print(f"  {self.hint()}")
 
     def hint(self) -> str:
-        """How to go on with the run."""
+        """The command that continues the run, for messages."""
         resume = f"dyna-ail train --resume {shlex.quote(str(self.folder))}"
         if self.checkpointer.made_at is not None:
             return f"saved at {self.checkpointer.made_at:,} interactions; go on with: {resume}"

@@ -1,4 +1,4 @@
-"""What a run imitates and is compared with: its demonstrations and the returns of score 0 and 1."""
+"""What a run imitates, its demonstrations, and what it is compared with, the returns of score 0 and 1."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def demonstration_source(config: RunConfig, task: Task) -> Path:
-    """What to imitate: ``config.demos``, or the file bundled for the task.
+    """Where the demonstrations are: ``config.demos``, or the file bundled for the task.
 
     Raises:
-        InputError: none is named and none is bundled.
+        InputError: none are named and none are bundled.
     """
     if config.demos is not None:
         return Path(config.demos)
@@ -31,10 +31,10 @@ def demonstration_source(config: RunConfig, task: Task) -> Path:
 
 
 def references_of(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
-    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown.
+    """Returns of score 0 and 1: those in the demonstrations' metadata, or else the task's. None where unknown.
 
     Raises:
-        InputError: that of score 1 is not above that of score 0.
+        InputError: the return of score 1 is not above that of score 0.
     """
     random, expert = (
         demonstrations.metadata.get(f"{name}_return", known)
@@ -49,7 +49,7 @@ def references_of(task: Task, demonstrations: Demonstrations) -> dict[str, float
 
 
 def kept_references(folder: Path, task_id: str) -> dict[str, float | None]:
-    """Returns of score 0 and 1 that a run's folder keeps, or the task's where it keeps none.
+    """Returns of score 0 and 1 in a run's folder, or the task's if the folder has none.
 
     Raises:
         InputError: versions.json cannot be understood.

@@ -1,4 +1,4 @@
-"""Stopping a run by a signal: the first lets it save itself, the second ends it at once."""
+"""Stopping a run by a signal: after the first signal it saves itself, after the second it ends at once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dyna_ail.errors import Stopped
 def stopped_by_signal(ask: Callable[[int], bool]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM ask the run to stop, and the second stop it at once.
 
-    What comes within a second of the first is the same wish: a batch system signals a sweep and its runs together, and
-    the sweep passes it on to them.
+    Signals within a second of the first are ignored. A batch system signals a sweep and its runs together, and the
+    sweep passes its own signal on to them.
 
     Args:
-        ask: called with the signal's number; returns whether the run will stop by itself. If not, it is stopped at
-            once: there is nothing to save, or it has been asked before.
+        ask: called with the signal's number; returns whether the run will stop by itself. If not, because there is
+            nothing to save or it was asked before, it is stopped at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,7 +37,7 @@ def stopped_by_signal(ask: Callable[[int], bool]) -> Iterator[None]:
         if not ask(signum):
             raise Stopped(signum)
         first = time.monotonic()
-        # Not print: the signal may have come in the middle of one.
+        # Not print: the signal may have come during a print.
         os.write(2, b"\nstopping after the step or the updates in progress; once more to stop at once\n")
 
     previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}

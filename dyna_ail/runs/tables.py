@@ -1,4 +1,4 @@
-"""The tables of a run, one row an evaluation or an iteration, through SB3's logger."""
+"""The tables of a run, written through SB3's logger: one row per evaluation, and one per iteration."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dyna_ail.records.rows import Rows
 
 
 class Table:
-    """One table, and whatever else is to get its rows."""
+    """One table. The ``others``, such as TensorBoard's files, get the same rows."""
 
     def __init__(self, path: Path, rows: int, *others: KVWriter) -> None:
         self.file = Rows(path, rows)
         self.logger = Logger(str(path.parent), [self.file, *others])
 
     def append(self, row: Mapping[str, Any], step: int) -> None:
-        """Add a row; ``step`` is its place on TensorBoard's axis."""
+        """Add a row. ``step`` is its place on TensorBoard's axis."""
         for key, value in row.items():
             self.logger.record(key, value)
         self.logger.dump(step)
@@ -29,7 +29,7 @@ class Table:
         """The rows so far, by column; NaN where a cell is empty.
 
         Raises:
-            InputError: a cell holds something else than a number.
+            InputError: a cell holds no number.
         """
         return self.file.numbers()
 
@@ -38,13 +38,13 @@ class Tables:
     """``progress.csv``, with a row for every evaluation, and ``diagnostics.csv``, with one for every iteration.
 
     Args:
-        folder: the run's.
-        rows: how many of a resumed run's rows to keep in each, by file name; none of a new run's.
+        folder: the run's folder.
+        rows: how many rows of each file to keep, by file name; empty for a new run.
         tensorboard: also write event files.
 
     Raises:
-        InputError: a table has fewer rows.
-        OSError: one cannot be written.
+        InputError: a table has fewer rows than it must keep.
+        OSError: a table cannot be written.
     """
 
     def __init__(self, folder: Path, rows: Mapping[str, int], tensorboard: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""One run from configuration to folder: trains, evaluates on the way and writes everything down as it is made.
+"""Training and resuming a run: from its configuration to its folder.
 
-The learner never sees the environment's reward; the evaluations here see nothing else.
+The learner never sees the environment's reward; only the evaluations do.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def train(
     Raises:
         InputError: the task, the demonstrations or the folder cannot be used, raised before any training;
             or the disk is full.
-        EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
+        EnvironmentFailure: the environment raised, hung, or returned what its space does not allow.
         NonFiniteError: a loss, gradient or weight became NaN or infinite.
-        Stopped: by Ctrl-C or SIGTERM, after the step or update in progress (at once on the second).
+        Stopped: by Ctrl-C or SIGTERM, after the step or update in progress; by a second signal at once.
 
-    Whatever ends it, the folder keeps what there is.
+    However the run ends, the folder keeps what was written so far.
     """
     import torch
 
@@ -68,7 +68,7 @@ def train(
     learner = DynaAIL(env, demonstrations, learner_config)
     references = references_of(task, demonstrations)
     provenance = dict(demonstrations.metadata)
-    if config.demos is None:  # where this package is installed does not matter to anyone else
+    if config.demos is None:  # the place of installation means nothing elsewhere
         provenance["source"] = {**provenance["source"], "path": f"bundled/{source.name}"}
     with folders.new_folder(config, out, force) as folder:
         write_json(
@@ -80,10 +80,11 @@ def train(
 
 
 def resume(folder: Path, progress: bool = True, tensorboard: bool = False, force: bool = False) -> Path:
-    """Go on with an interrupted run, to the end that it would have had: bit for bit, on the same machine and versions.
+    """Continue an interrupted run, bit for bit as without the interruption.
 
-    What was written after the checkpoint is made again. A run without a checkpoint starts over, with ``force`` also if
-    that erases more than the evaluation before its first interaction.
+    The same bits need the same processor, versions and number of threads; otherwise it warns of what has changed. Rows
+    that were written after the checkpoint are written again. A run without a checkpoint starts over. This needs
+    ``force`` if it erases an evaluation after the first interaction.
 
     Args:
         folder: the run's folder.
@@ -95,8 +96,8 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False, force
         The folder.
 
     Raises:
-        InputError: no run, one in progress, one without a checkpoint whose evaluations would be erased, all of its
-            checkpoints are damaged, or the disk is full.
+        InputError: there is no run, it is in progress, it has no checkpoint and its evaluations would be erased, all of
+            its checkpoints are damaged, or the disk is full.
         EnvironmentFailure, NonFiniteError, Stopped: as :func:`train`.
     """
     import torch
@@ -132,7 +133,7 @@ def resume(folder: Path, progress: bool = True, tensorboard: bool = False, force
 
 
 def _restored(folder: Path, config: RunConfig) -> tuple[DynaAIL, Guard, dict[str, Any]] | None:
-    """The learner as its newest sound checkpoint has it, its environment, and the session's state; None without any.
+    """The learner, its environment and the session's state, from the newest sound checkpoint. None without checkpoints.
 
     Raises:
         InputError: there are checkpoints, but none can be used; or the environment cannot be made.
@@ -144,7 +145,7 @@ def _restored(folder: Path, config: RunConfig) -> tuple[DynaAIL, Guard, dict[str
 
     problems: dict[Path, str] = {}
     for path, state in checkpoint.saved(folder):
-        env = _training_env(config)  # if it cannot be made, it is not the checkpoint that is to blame
+        env = _training_env(config)  # if this fails, the checkpoint is not to blame
         try:
             if isinstance(state, InputError):
                 raise state
@@ -158,7 +159,7 @@ def _restored(folder: Path, config: RunConfig) -> tuple[DynaAIL, Guard, dict[str
                 )
         except EnvironmentFailure as error:
             raise EnvironmentFailure(f"on the way back to where the run was, {error}") from error
-        except Exception as error:  # a checkpoint with other contents fails in its own way
+        except Exception as error:  # other contents may fail anywhere
             if of_the_machine(error):  # the checkpoint is not to blame, and stays
                 env.close()
                 raise
@@ -178,11 +179,11 @@ def _restored(folder: Path, config: RunConfig) -> tuple[DynaAIL, Guard, dict[str
 
 
 def _learn(learner: DynaAIL, env: Guard, session: Session) -> None:
-    """The rest of the run."""
+    """Learn from here to the end of the run."""
     from dyna_ail.runs.stopping import stopped_by_signal
 
     def ask_to_stop(signum: int) -> bool:
-        if session.stopping is not None or session.evaluator.evaluated_at is None:  # before, there is nothing to save
+        if session.stopping is not None or session.evaluator.evaluated_at is None:  # before it there is nothing to save
             return False
         session.stopping = signum
         return True
@@ -198,7 +199,7 @@ def _learn(learner: DynaAIL, env: Guard, session: Session) -> None:
             session.checkpoint(learner)
         session.close("stopped")
         raise
-    except BrokenPipeError:  # the reader of the output has gone; it is not about the folder
+    except BrokenPipeError:  # about the output, whose reader has gone, not about the folder
         raise
     except OSError as error:
         raise InputError(f"cannot write to {session.folder}: {error.strerror or error}. {session.hint()}") from error

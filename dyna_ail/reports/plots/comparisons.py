@@ -22,14 +22,14 @@ THRESHOLD = 0.9
 
 
 def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horizon") -> list[Path]:
-    """Draw the interactions until a run holds 90% of the expert against a setting, T_p by default; one panel a task.
+    """Draw how many interactions runs take to hold 90% of the expert, against a setting (T_p by default).
 
-    A dot is a run, the line goes through the medians over seeds. Runs that never hold it are drawn at the upper edge,
-    above all others, and count as infinite in the median.
+    Each task has a panel. A dot is a run, and the line goes through the medians over seeds. Runs that never hold 90%
+    are drawn at the upper edge, above all others, and count as infinite in the median.
 
     Args:
         runs: folders of runs.
-        out: the .png or .pdf to write, both and the numbers drawn as .csv.
+        out: the .png or .pdf to write; both are written, and the numbers drawn as .csv.
         key: dotted name of the setting, whose values are numbers.
 
     Returns:
@@ -97,9 +97,9 @@ def held_interactions(runs: Sequence[Path], out: Path, key: str = "planner.horiz
 
 
 def scores_at(runs: Sequence[Path], out: Path, budget: int) -> list[Path]:
-    """Draw the score of each setting after ``budget`` interactions; one panel a task.
+    """Draw the score of each setting after ``budget`` interactions, with one panel for each task.
 
-    A dot is a run, at its last evaluation within the budget; the marker is the interquartile mean over seeds with its
+    A dot is a run at its last evaluation within the budget. The marker is the interquartile mean over seeds, with its
     95% bootstrap interval.
 
     Args:
@@ -111,8 +111,8 @@ def scores_at(runs: Sequence[Path], out: Path, budget: int) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: a folder without a readable run, without a score or with one that ended before ``budget`` (but for
-            runs that take no interaction), a negative ``budget``, or an ``out`` that cannot be written.
+        InputError: a folder has no readable run, a run has no score or ended before ``budget`` (unless it takes no
+            interaction), ``budget`` is negative, or ``out`` cannot be written.
     """
     if budget < 0:
         raise InputError(f"--score takes a number of interactions, at least 0; got {budget}.")
@@ -129,7 +129,7 @@ def scores_at(runs: Sequence[Path], out: Path, budget: int) -> list[Path]:
 
 
 def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Draw the share of each setting's wall time that goes into planning and the forward model; one panel a task.
+    """Draw the share of the wall time that planning and the forward model take, with one panel for each task.
 
     Args:
         runs: folders of runs.
@@ -146,7 +146,7 @@ def planning_share(runs: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _dots(tasks: dict[str, list[Record]], out: Path, measure: Any, label: str, column: str) -> list[Path]:
-    """One number a run, settings side by side."""
+    """Draw one number for each run, with the settings side by side."""
     figure, axes = panels(len(tasks))
     rows: list[Row] = []
     settings = [by_setting(records) for records in tasks.values()]

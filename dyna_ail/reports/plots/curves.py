@@ -1,4 +1,4 @@
-"""Return against environment interactions, several runs grouped by their setting."""
+"""Learning curves: return against environment interactions, with runs grouped by their setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def learning_curves(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Draw the return of ``runs`` against environment interactions, one panel a task.
+    """Draw the return of ``runs`` against environment interactions, with one panel for each task.
 
     Runs that differ in their seed alone form a setting: a line through their interquartile mean, a band for its 95%
     bootstrap interval over seeds, and faint lines for the seeds.
@@ -66,7 +66,7 @@ def _panel(axes: Axes, groups: dict[str, list[Record]], looks: dict[str, dict[st
 
 
 def _setting(axes: Axes, label: str, group: Sequence[Record], look: dict[str, Any], end: float) -> list[Row]:
-    """Draw the runs of one setting; one without interactions (bc) as a level line up to ``end``."""
+    """Draw the runs of one setting. A run without interactions (bc) is a level line up to ``end``."""
     curves = [(run.progress["interactions"], run.progress["return_mean"]) for run in group]
     level = all(run.config.learner.interactions == 0 for run in group)
     if level:

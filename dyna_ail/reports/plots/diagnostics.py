@@ -1,4 +1,4 @@
-"""What happened inside runs, on one page."""
+"""One page of diagnostics: what happened inside runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOGARITHMIC = ("model error by depth", "KL by which a phase moves the policy", "
 
 
 def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Draw the diagnostics of runs against environment interactions: medians over the seeds of each setting.
+    """Draw the diagnostics of runs against environment interactions, as medians over the seeds of each setting.
 
     Args:
         runs: folders of runs of one task.
@@ -42,7 +42,7 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: runs of several tasks, without interactions, or whose files cannot be read.
+        InputError: the runs are of several tasks, have no interactions, or have files that cannot be read.
     """
     check_out(out)
     tasks = by_task(runs)
@@ -97,7 +97,7 @@ def diagnostics_page(runs: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _table(record: Record) -> dict[str, np.ndarray]:
-    """Every column of a run's diagnostics.csv, each [iterations]; without a cloned start's."""
+    """Every column of a run's diagnostics.csv, each [iterations], without those of a cloned start."""
     path = record.path / DIAGNOSTICS
     empty = f"{path} holds no iteration: a run without interactions has no diagnostics; leave it out."
     try:
@@ -114,7 +114,7 @@ def _table(record: Record) -> dict[str, np.ndarray]:
 
 
 def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The median at the interactions that all runs have, over those that have a number there."""
+    """The median over runs, at the interactions that all runs have. Runs without a number there are left out."""
     shared = sorted(set.intersection(*(set(x) for x, _ in curves)))
     values = [[y[np.searchsorted(x, at)] for at in shared] for x, y in curves]
     return np.array(shared), np.ma.median(np.ma.masked_invalid(values), axis=0).filled(np.nan)

@@ -41,11 +41,11 @@ def styles(panels: Iterable[Iterable[str]]) -> dict[str, dict[str, Any]]:
 
 
 def check_out(out: Path, numbers: bool = True) -> None:
-    """Refuse a figure that cannot be one, before any work; if ``numbers``, those drawn are written beside it.
+    """Refuse a bad name for a figure before any work. ``numbers``: whether the numbers drawn are written beside it.
 
     Raises:
-        InputError: ``out`` does not end in .png or .pdf, is a folder, or its numbers would overwrite a run's table or
-            a file that is not of a figure.
+        InputError: ``out`` does not end in .png or .pdf or is a folder, or its numbers would overwrite a run's table or
+            a file that does not belong to a figure.
     """
     if out.suffix not in (".png", ".pdf") or out.is_dir():
         raise InputError(f"the figure must be a file that ends in .png or .pdf; got {out}.")
@@ -57,7 +57,7 @@ def check_out(out: Path, numbers: bool = True) -> None:
 
 
 def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure, list[Axes]]:
-    """An empty figure with so many panels of ``width`` times ``height`` inches, in rows of three."""
+    """An empty figure with ``number`` panels of ``width`` times ``height`` inches, in rows of three."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -72,14 +72,14 @@ def panels(number: int, width: float = 6.4, height: float = 4.2) -> tuple[Figure
 
 
 def tidy(axes: Axes) -> None:
-    """Light grid, no box."""
+    """Give the panel a light grid and no box."""
     axes.margins(x=0.02, y=0.08)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
 def legend(axes: Axes) -> None:
-    """Below the panel, in one column where a label is too long for two."""
+    """Put the legend below the panel, in one column if a label is too long for two."""
     lines, labels = axes.get_legend_handles_labels()
     columns = 2 if max(len(label) for label in labels) <= 36 else 1
     labels = [wrapped(label, 72) for label in labels]
@@ -94,7 +94,7 @@ def wrapped(label: str, width: int) -> str:
 
 
 def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
-    """Write the figure as .png and .pdf, and the numbers drawn as .csv beside them; without numbers, ``out`` alone.
+    """Write the figure as .png and .pdf, and the numbers drawn as .csv. Without numbers, write ``out`` alone.
 
     Returns:
         The files.
@@ -122,7 +122,7 @@ def write(figure: Figure, out: Path, rows: Sequence[Row] | None) -> list[Path]:
 
 
 def title(configs: Sequence[RunConfig]) -> str:
-    """The task, and the demonstrations where all runs used the same number of them."""
+    """The task, and the demonstrations if all runs used the same number of them."""
     protocols = {(config.learner.trajectories, config.learner.every) for config in configs}
     if len(protocols) > 1:
         return configs[0].task

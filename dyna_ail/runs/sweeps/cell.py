@@ -1,4 +1,7 @@
-"""A run of a sweep, in a process of its own: ``python -m dyna_ail.runs.sweeps.cell``, told what to do by a line of JSON."""
+"""A run of a sweep, in a process of its own: ``python -m dyna_ail.runs.sweeps.cell``.
+
+It reads one line of JSON from its input: the folder and the configuration.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ import threading
 from pathlib import Path
 
 from dyna_ail.config import RunConfig, from_dict
-from dyna_ail.runs.exits import guarded
 from dyna_ail.records.folder import is_begun
+from dyna_ail.runs.exits import guarded
 
 
 def work() -> None:
-    """Train, or go on with the run if there is one in the folder."""
+    """Train, or continue the run if there is one in the folder."""
     from dyna_ail.runs import resume, train
 
     order = json.loads(sys.stdin.readline())
-    # Nothing more is said: the end of the input means that the sweep, or its worker on a cluster, is dead. The same run
-    # may then be given to another, so it must not go on here.
+    # The sweep, or its worker on a cluster, keeps the input open. The end of the input means that it is dead. Another
+    # worker may then get the same run, so this process must end.
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     folder, config = Path(order["folder"]), from_dict(RunConfig, order["config"])
     if is_begun(folder):

@@ -24,7 +24,7 @@ _running: set[subprocess.Popen[str]] = set()
 
 
 def on_this_machine(cells: Sequence[Cell], jobs: int) -> Iterator[Outcome]:
-    """Run the cells on this machine, so many at a time; their outcomes as they come."""
+    """Run the cells on this machine, ``jobs`` at a time. Yields their outcomes as they come."""
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs)
@@ -32,10 +32,10 @@ def on_this_machine(cells: Sequence[Cell], jobs: int) -> Iterator[Outcome]:
 
 
 def on_cluster(cells: Sequence[Cell], scheduler: str) -> Iterator[Outcome]:
-    """Run the cells on a Dask cluster; their outcomes as they come.
+    """Run the cells on a Dask cluster. Yields their outcomes as they come.
 
-    A worker that dies gives its runs to the others; a run with which several died has failed. Not by joblib's backend
-    of Dask, which would wait for such a run for ever.
+    If a worker dies, the others take over its runs. A run with which several workers died has failed. (joblib's backend
+    for Dask would wait for such a run forever.)
 
     Raises:
         InputError: dask.distributed is not installed, no scheduler answers, or it has no workers.
@@ -44,7 +44,7 @@ def on_cluster(cells: Sequence[Cell], scheduler: str) -> Iterator[Outcome]:
         from dask.distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise InputError("--scheduler needs dask.distributed: pip install 'dyna-ail[cluster]'.") from error
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it finds out is told as outcomes
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the outcomes say it
     try:
         client = Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError) as error:
@@ -69,12 +69,12 @@ def on_cluster(cells: Sequence[Cell], scheduler: str) -> Iterator[Outcome]:
 
 
 def begin() -> None:
-    """Let runs begin, after an earlier :func:`stop`."""
+    """Allow new runs again after an earlier :func:`stop`."""
     _stopping.clear()
 
 
 def stop() -> None:
-    """Begin no further run, and wait until those that run on this machine have saved themselves."""
+    """Allow no new runs, and wait until those that run on this machine have saved themselves."""
     _stopping.set()
     running = list(_running)
     if running:
@@ -90,8 +90,8 @@ def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
 
     Args:
         cell: the cell.
-        folder: what its paths start from.
-        arguments: of the sweep, for the run's record.
+        folder: the folder that the cell's paths are relative to.
+        arguments: the command line of the sweep, for the run's ``versions.json``.
     """
     if _stopping.is_set():
         return Outcome(cell.name, "stopped")
@@ -109,7 +109,7 @@ def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
     )
     _running.add(process)
     assert process.stdin is not None and process.stderr is not None
-    with process, process.stdin:  # stays open: its end tells the run that nobody waits for it any more
+    with process, process.stdin:  # stays open: its end tells the run that this process is dead
         try:
             process.stdin.write(json.dumps({"folder": str(cell.folder), "config": to_dict(cell.config)}) + "\n")
             process.stdin.flush()
@@ -119,7 +119,7 @@ def run_cell(cell: Cell, folder: Path, arguments: Sequence[str]) -> Outcome:
             raise
         finally:
             _running.discard(process)
-    if code == 0 and is_finished(folder / cell.folder, cell.config):  # not if an environment ended it
+    if code == 0 and is_finished(folder / cell.folder, cell.config):  # an environment may end the process with 0, too
         return Outcome(cell.name, "finished")
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Outcome(cell.name, "stopped")

@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: ``finished``, ``stopped`` (by Ctrl-C), or ``failed`` with what it said."""
+    """How a run ended: ``finished``, ``stopped`` (by Ctrl-C) or ``failed``, with its message."""
 
     name: str
     state: str

@@ -23,7 +23,7 @@ class Overview:
 
     Args:
         cells: the grid.
-        found: the outcomes so far, by name; filled by the sweep as runs end.
+        found: the outcomes so far, by name. The sweep adds to them as runs end.
     """
 
     def __init__(self, cells: Sequence[Cell], found: Mapping[str, Outcome]) -> None:
@@ -45,7 +45,7 @@ class Overview:
         self.live.stop()
 
     def note(self, outcome: Outcome) -> None:
-        """Tell that a run has ended."""
+        """Print that a run has ended."""
         ended = f"{len(self.found)}/{len(self.cells)} {outcome.state}: {outcome.name}"
         self.console.print(Text(ended + (f" ({outcome.message})" if outcome.message else "")), soft_wrap=True)
 
@@ -76,12 +76,14 @@ class Overview:
     def _done(self) -> float:
         """Interactions so far; a run without any counts as one."""
         return sum(
-            max(1, cell.config.learner.interactions) if cell.name in self.found else self._last(cell).get("interactions", 0)
+            max(1, cell.config.learner.interactions)
+            if cell.name in self.found
+            else self._last(cell).get("interactions", 0)
             for cell in self.cells
         )
 
     def _begun(self, cell: Cell) -> bool:
-        """Whether the run has begun, or gone on, in this sweep: both are written down."""
+        """Whether this sweep has started or resumed the run; both rewrite ``versions.json``."""
         try:
             return (cell.folder / VERSIONS).stat().st_mtime >= self.start
         except OSError:

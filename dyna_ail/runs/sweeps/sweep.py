@@ -1,7 +1,7 @@
-"""Grids of runs: settings times tasks times seeds, a process each, on this machine or on a Dask cluster.
+"""Runs a grid: settings times tasks times seeds, one process per run, on this machine or on a Dask cluster.
 
-A run of the grid that was finished is skipped, one that was interrupted goes on from its checkpoint, and one that fails
-or is killed does not stop the others. Imports no torch: the runs do, in processes of their own.
+Finished runs are skipped, and interrupted ones continue from their checkpoints. A run that fails or is killed does not
+stop the others. This module imports no torch: the runs do, in processes of their own.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
 
     Args:
         cells: the grid.
-        jobs: runs at a time; of a cluster, as many as it has threads.
+        jobs: runs at a time on this machine. A cluster runs as many as it has threads.
         scheduler: address of a ``dask.distributed`` scheduler, whose workers see the same folders; None: this machine.
 
     Raises:
-        InputError: a folder holds a run of other settings or cannot be made, there are no such demonstrations, or the
+        InputError: a folder holds a run of other settings or cannot be made, the demonstrations do not exist, or the
             cluster cannot be reached.
-        SweepError: some runs did not finish; names them.
-        KeyboardInterrupt: by Ctrl-C or SIGTERM, when the runs on this machine have saved themselves; those on a cluster
-            go on.
+        SweepError: some runs did not finish; the message names them.
+        KeyboardInterrupt: by Ctrl-C or SIGTERM, after the runs on this machine have saved themselves. Those on a
+            cluster continue.
     """
     found = {cell.name: Outcome(cell.name, "finished") for cell in cells if _finished(cell)}
     waiting = [cell for cell in cells if cell.name not in found]
@@ -54,7 +54,7 @@ def run(cells: Sequence[Cell], jobs: int, scheduler: str | None = None) -> None:
 
 
 def _finished(cell: Cell) -> bool:
-    """Whether the cell's folder holds its run, whole.
+    """Whether the cell's folder holds its finished run.
 
     Raises:
         InputError: it holds a run of other settings.
@@ -67,10 +67,10 @@ def _finished(cell: Cell) -> bool:
 
 
 def _check(cells: Sequence[Cell]) -> None:
-    """Find out before the first run what would fail in all of them.
+    """Find out before the first run what would make all of them fail.
 
     Raises:
-        InputError: no folder can be made there, or there are no such demonstrations.
+        InputError: no folder can be made there, or the demonstrations do not exist.
     """
     from dyna_ail.formats import recognise
 
