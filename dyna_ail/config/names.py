@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -121,7 +120,6 @@ def _in_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-@functools.cache
 def _hints(kind: Any, prefix: str = "") -> dict[str, Any]:
     """The type of every dotted name, groups included."""
     found: dict[str, Any] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -38,10 +37,14 @@ def check_fields(part: Any, prefix: str = "") -> None:
             _check(f"--{prefix}{name}", value, hint)
 
 
-@functools.cache
-def field_types(kind: type) -> dict[str, Any]:
+_field_types: dict[type, dict[str, Any]] = {}
+
+
+def field_types(kind: Any) -> dict[str, Any]:
     """The types of a dataclass's fields with their bounds; evaluated once, since that is slow."""
-    return get_type_hints(kind, include_extras=True)
+    if kind not in _field_types:
+        _field_types[kind] = get_type_hints(kind, include_extras=True)
+    return _field_types[kind]
 
 
 def without_none(hint: Any) -> Any:
