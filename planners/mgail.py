@@ -65,7 +65,7 @@ class MGAILPlanner:
 
         Departures from the papers: the terminal value, which adds a critic's
         ``gamma^T_p Q(s_T, a_T)`` to J; the cloning loss on
-        the pairs ``expert``, weighed by the size of J (as in TD3+BC, Fujimoto 2021); and the penalty on the policy's
+        the pairs ``expert``, times the mean size of J (as in TD3+BC, Fujimoto 2021); and the penalty on the policy's
         output before its squashing, on the start states.
 
         Raises:
