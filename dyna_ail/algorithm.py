@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dyna_ail.config.learner import Config
 from dyna_ail.config.names import from_dict, to_dict
 from dyna_ail.config.registry import MODEL_FREE, PLANNERS
 from dyna_ail.demos import Demonstrations, ExpertPairs
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, one_line
 from dyna_ail.learning import archive, interfaces
 from dyna_ail.learning.cloning import clone
 from dyna_ail.learning.discriminator import Discriminator
@@ -26,8 +27,8 @@ from dyna_ail.learning.policy import ImitationPolicy, make_agent
 from dyna_ail.learning.replay import ReplayBuffer
 from dyna_ail.learning.rollout import RealRollout, Segment
 from dyna_ail.learning.state import global_random_state, load_optimizer, require_like, set_global_random_state
-from dyna_ail.model_free.interface import ModelFree
-from dyna_ail.planners.interface import Planner
+from dyna_ail.model_free.interface import ModelFree, NoModelFree
+from dyna_ail.planners.interface import NoPlanner, Planner
 
 
 class DynaAIL:
@@ -78,6 +79,7 @@ class DynaAIL:
         self.forward_model = forward_model(scaling, config.forward_model)
         learned = self.agent, self.discriminator, self.forward_model
         self.model_free: ModelFree = (model_free or MODEL_FREE[config.model_free.method])(*learned, config)
+        self._handed_in = model_free is not None or planner is not None
         self.planner: Planner = (planner or PLANNERS[config.planner.method])(*learned, scaling, config)
         self.iteration = 0
         self.started = False
@@ -136,7 +138,7 @@ class DynaAIL:
             NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
         """
         budget = self.config.interactions if interactions is None else interactions
-        self.config.check_budget(budget)
+        self._check_budget(budget)
         self.replay.reserve(budget)
         generator = self.generator
 
@@ -181,6 +183,16 @@ class DynaAIL:
             if callback(self) is False:
                 break
         return self
+
+    def _check_budget(self, budget: int) -> None:
+        if not self._handed_in:
+            self.config.check_budget(budget)
+        elif budget < 0:
+            raise InputError(f"the number of interactions must be at least 0; got {budget}.")
+        elif budget and isinstance(self.planner, NoPlanner) and isinstance(self.model_free, NoModelFree):
+            raise InputError(
+                f"nothing would learn from {budget} interactions: neither phase that was handed in learns."
+            )
 
     def _held_out_error(self, segment: Segment) -> dict[str, float]:
         """The forward model's error by depth 1..T_p on trajectories that it has not been trained on yet."""
@@ -236,13 +248,17 @@ class DynaAIL:
             try:
                 part.load_state_dict(state["parts"][name])
             except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # as torch refuses weights
-                raise InputError(f"its {name} is not what a learner of these settings has: {error}") from error
+                why = " ".join(str(error).split())  # torch writes several lines
+                raise InputError(f"its {name} is not what a learner of these settings has: {why}") from error
         load_optimizer(self.agent.policy.optimizer, state["value_optimizer"])
         self.expert = tuple(state["expert"])
         self.iteration, self.started = state["iteration"], state["started"]
         exact = self.rollout.load_state_dict(state["rollout"])
-        self.generator.set_state(state["generator"])
-        set_global_random_state(state["random"])  # last: all above may draw
+        try:
+            self.generator.set_state(state["generator"])
+            set_global_random_state(state["random"])  # last: all above may draw
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"its random states are none: {one_line(error)}") from error
         return exact
 
     def _parts(self) -> dict[str, Any]:
@@ -278,8 +294,8 @@ class DynaAIL:
 
         Args:
             path: the file.
-            env: a new environment of the same task. It is brought back to the middle of its episode where that is
-                possible; see :meth:`load_state_dict`.
+            env: a new environment of the same task. It is brought back to where it was by playing the actions of its
+                episode again. Where that fails, a warning says so, and it begins a new episode.
             parts: ``planner=`` and so on, as they were handed in to the learner that was saved.
 
         Raises:
@@ -290,7 +306,11 @@ class DynaAIL:
         try:
             obs, action = (column.numpy() for column in state["expert"])
             learner = cls(env, ExpertPairs(obs, action), from_dict(Config, state["config"]), **parts)
-            learner.load_state_dict(state)
+            exact = learner.load_state_dict(state)
         except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{str(path)!r} does not hold a learner of this environment: {error}") from error
+        if not exact:
+            warnings.warn(
+                "the environment could not be brought back to where it was: it begins a new episode.", stacklevel=2
+            )
         return learner

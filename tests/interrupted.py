@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from dyna_ail import checkpoint
-from dyna_ail.config import Config
+from dyna_ail.config import RunConfig
 from dyna_ail.errors import Stopped
 from dyna_ail.runs import load_policy, resume, train
-from dyna_ail.runs.journal import Journal
+from dyna_ail.runs.session import Session
 
 
 class Killed(BaseException):
@@ -40,29 +39,29 @@ class Interrupter:
         self.kill_at: int | None = None
         self.learner: Any = None
         self.between_episodes: list[int] = []
-        before_step = Journal.before_step
+        before_step = Session.before_step
 
-        def watched(journal: Journal, learner: Any) -> None:
+        def watched(session: Session, learner: Any) -> None:
             if learner is not self.learner:
                 self.learner, self.between_episodes = learner, []
             if learner.rollout._obs is None:
                 self.between_episodes.append(learner.interactions)
             if learner.interactions == self.stop_at:
-                journal.stopping = signal.SIGTERM
-            before_step(journal, learner)
+                session.stopping = signal.SIGTERM
+            before_step(session, learner)
             if learner.interactions == self.kill_at:
                 raise Killed
 
-        monkeypatch.setattr(Journal, "before_step", watched)
+        monkeypatch.setattr(Session, "before_step", watched)
         monkeypatch.setattr("dyna_ail.reports.plots.learning_curves", lambda runs, out: out.touch())
 
-    def run(self, config: Config, folder: Path) -> dict[str, Any]:
+    def run(self, config: RunConfig, folder: Path) -> dict[str, Any]:
         """Train without any interruption; returns what came of it."""
         train(config, folder, progress=False)
         return outcome(folder)
 
     def run_in_pieces(
-        self, config: Config, folder: Path, stops: Sequence[int] = (), kills: Sequence[int] = ()
+        self, config: RunConfig, folder: Path, stops: Sequence[int] = (), kills: Sequence[int] = ()
     ) -> dict[str, Any]:
         """Train, interrupted again and again and resumed each time; returns what came of it in the end."""
         points = sorted([(at, Stopped) for at in stops] + [(at, Killed) for at in kills], key=lambda point: point[0])
@@ -75,7 +74,7 @@ class Interrupter:
         return outcome(folder)
 
 
-def go_on(config: Config, folder: Path) -> None:
+def go_on(config: RunConfig, folder: Path) -> None:
     """Start the run, or resume it."""
     if folder.exists():
         resume(folder, progress=False)
@@ -83,7 +82,7 @@ def go_on(config: Config, folder: Path) -> None:
         train(config, folder, progress=False)
 
 
-def stopped_and_whole(config: Config, folder: Path, at: int) -> tuple[Path, dict[str, Any]]:
+def stopped_and_whole(config: RunConfig, folder: Path, at: int) -> tuple[Path, dict[str, Any]]:
     """A run stopped by a signal at so many interactions; and what it would have come to."""
     with pytest.MonkeyPatch.context() as patch:
         interrupter = Interrupter(patch)
@@ -123,7 +122,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def state(learner: Any) -> Any:
     """Everything that a learner goes on from, to be compared with ``==``."""
-    return frozen(checkpoint.state_of(learner))
+    return frozen(learner.state_dict())
 
 
 def frozen(value: Any) -> Any:

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,15 +17,21 @@ import torch
 from gymnasium import spaces
 
 import dyna_ail.algorithm
+import dyna_ail.learning
 import dyna_ail.model_free
-import dyna_ail.model_free.mgail
-import dyna_ail.planners.mgail
+import dyna_ail.planners
 from dyna_ail.algorithm import DynaAIL
-from dyna_ail.config import PRESETS, Config, make_config
+from dyna_ail.config import PRESETS, Config, make_config, make_run_config, with_values
 from dyna_ail.demos import ExpertPairs
 from dyna_ail.errors import EnvironmentFailure, InputError, NonFiniteError
+from dyna_ail.learning.discriminator import Discriminator
+from dyna_ail.learning.forward_model import ForwardModel
+from dyna_ail.learning.randomness import same
 from dyna_ail.model_free import MODEL_FREE
+from dyna_ail.model_free.mgail import MGAILStep
 from dyna_ail.planners import PLANNERS
+from dyna_ail.planners.interface import NoPlanner
+from dyna_ail.planners.mgail import MGAILPlanner
 from dyna_ail.runs.evaluation import evaluate
 
 TASKS = ["CartPole-v1", "Hopper-v5"]
@@ -39,6 +46,9 @@ TINY: dict[str, Any] = {
     "forward_model.max_updates": 3,
     "forward_model.ensemble": 2,
     "planner.critic.hidden": (16,),
+    "model_free.updates": 3,
+    "model_free.batch_size": 16,
+    "model_free.horizon": 4,
     "planner.updates": 3,
     "planner.batch_size": 16,
     "planner.horizon": 4,
@@ -73,26 +83,28 @@ def _learner(task: str, preset: str = "dyna-ail", reward: Callable[[], float] = 
     return DynaAIL(env, _pairs(env), make_config(preset, TINY, **{"steps_per_iteration": 50, **values}))
 
 
-def _bits(learner: DynaAIL) -> dict[str, torch.Tensor]:
-    """Every weight and statistic of every network, and the last metrics but for the times."""
+def _bits(learner: DynaAIL) -> dict[str, Any]:
+    """Every weight, statistic and optimiser of every part, and the last metrics but for the times."""
     parts = {
         "policy": learner.agent.policy,
         "average": learner.policy,
         "D": learner.discriminator,
         "f": learner.forward_model,
+        "model_free": learner.model_free,
+        "planner": learner.planner,
     }
     critic = getattr(learner.planner, "critic", None)
     if critic is not None:
         parts["critic"] = critic
     bits = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
     metrics = {name: value for name, value in learner.metrics.items() if not name.startswith("seconds/")}
-    return bits | {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+    return bits | {name: torch.tensor(value, dtype=torch.float64).nan_to_num(7) for name, value in metrics.items()}
 
 
 def _differences(one: DynaAIL, other: DynaAIL) -> list[str]:
     a, b = _bits(one), _bits(other)
     assert a.keys() == b.keys()
-    return [name for name in a if not torch.equal(a[name].nan_to_num(7), b[name].nan_to_num(7))]
+    return [name for name in a if not same(a[name], b[name])]
 
 
 # --- seeds ---
@@ -119,10 +131,36 @@ def test_evaluation_in_between_changes_nothing():
     assert not _differences(_learner("CartPole-v1").learn(), _learner("CartPole-v1").learn(callback=look))
 
 
-def test_learning_on_is_learning_at_once():
-    parts = _learner("CartPole-v1").learn(50).learn(100)
+FADING = {
+    f"{part}.{name}": rate
+    for part in ("discriminator", "model_free", "planner")
+    for name, rate in (("learning_rate", 1e-3), ("final_learning_rate", 1e-5))
+}
+
+
+@pytest.mark.parametrize(
+    "values", [{}, FADING, {"model_free.method": "mgail", **FADING}], ids=["constant", "fading", "mgail"]
+)
+def test_learning_on_is_learning_at_once(values):
+    """Rates that fade follow the whole budget, 120, however many calls spend it."""
+
+    def note(learner: DynaAIL) -> None:
+        parts = [
+            part for part in (learner.discriminator, learner.model_free, learner.planner) if hasattr(part, "optimizer")
+        ]
+        rates.append([part.optimizer.param_groups[0]["lr"] for part in parts])
+
+    rates: list[list[float]] = []
+    parts = _learner("CartPole-v1", **values).learn(50, note).learn(100, note)
     assert parts.interactions == 100 and parts.iteration == 2
-    assert not _differences(parts, _learner("CartPole-v1").learn(100))
+    assert not _differences(parts, _learner("CartPole-v1", **values).learn(100))
+    parts.learn(300, note)
+    assert len(rates) == 7, "before the first iteration, and after each one"
+    for one in zip(*rates, strict=True):
+        assert list(one) == sorted(one, reverse=True), "a rate never rises again"
+        assert one[-1] == pytest.approx(1e-5 if values else 3e-4), "beyond the budget it stays where it ended"
+    if values:
+        assert rates[2][0] == pytest.approx(1e-3 + 100 / 120 * (1e-5 - 1e-3))
 
 
 # --- what is counted ---
@@ -239,6 +277,91 @@ def test_metrics_of_every_part():
     ]
 
 
+# --- parts that are handed in ---
+
+
+class CountingD(Discriminator):
+    """D, which keeps what it was built with and how often it learns."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.given, self.calls = given, 0
+
+    def update(self, *given: Any) -> dict[str, float]:
+        self.calls += 1
+        return super().update(*given)
+
+
+class CountingModel(ForwardModel):
+    """f, likewise."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.given, self.calls = given, 0
+
+    def fit(self, *given: Any) -> dict[str, float]:
+        self.calls += 1
+        return super().fit(*given)
+
+
+class CountingPhase(MGAILStep):
+    """A model-free phase, likewise."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.given, self.calls = given, 0
+
+    def update(self, *given: Any) -> dict[str, float]:
+        self.calls += 1
+        return super().update(*given)
+
+
+class CountingPlanner(MGAILPlanner):
+    """A planner, likewise."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.given, self.calls = given, 0
+
+    def improve(self, *given: Any) -> dict[str, float]:
+        self.calls += 1
+        return super().improve(*given)
+
+
+PARTS = {
+    "discriminator": CountingD,
+    "forward_model": CountingModel,
+    "model_free": CountingPhase,
+    "planner": CountingPlanner,
+}
+
+
+def test_parts_are_handed_in():
+    """Whatever the settings name; they learn in their turn, as the package's own do."""
+    env = gymnasium.make("CartPole-v1")
+    config = make_config("dyna-ail", TINY, **{"model_free.method": "trpo", "planner.method": "trpo"})
+    learner = DynaAIL(env, _pairs(env), config, **PARTS)
+    for name, kind in PARTS.items():
+        assert type(getattr(learner, name)) is kind
+    D, f = learner.discriminator, learner.forward_model
+    assert D.given[1:] == (config.discriminator, "gail") and f.given == (D.given[0], config.forward_model)
+    assert learner.model_free.given == (learner.agent, D, f, config)
+    assert learner.planner.given == (learner.agent, D, f, D.given[0], config)
+    assert learner.rollout.discriminator is D and learner.planner.forward_model is f
+    learner.learn()
+    assert [getattr(learner, name).calls for name in PARTS] == [3, 3, 3, 3]
+    own = make_config("dyna-ail", TINY, **{"model_free.method": "mgail", "planner.method": "mgail"})
+    assert not _differences(learner, DynaAIL(env, _pairs(env), own).learn())
+
+
+def test_a_phase_that_is_handed_in_says_whether_it_needs_the_model():
+    env = gymnasium.make("CartPole-v1")
+    none = DynaAIL(env, _pairs(env), make_config("dyna-ail", TINY), planner=NoPlanner)
+    assert not none.uses_model and not [name for name in none.learn().metrics if name.startswith("model/")]
+    both = DynaAIL(env, _pairs(env), make_config("dyna-ail", TINY), planner=NoPlanner, model_free=MGAILStep)
+    assert both.uses_model and "model/loss" in both.learn(50).metrics
+
+
 # --- what may not be seen ---
 
 
@@ -271,14 +394,22 @@ def test_more_seen_than_there_is():
 
 
 def test_a_preset_is_only_values():
-    config = make_config("dyna-ail", TINY)
-    renamed = dataclasses.replace(config, preset="anything")
-    env = gymnasium.make("CartPole-v1")
-    assert not _differences(*(DynaAIL(env, _pairs(env), c).learn() for c in (config, renamed)))
-    for module in (dyna_ail.algorithm, dyna_ail.model_free, dyna_ail.model_free.mgail, dyna_ail.planners.mgail):
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            assert not (isinstance(node, ast.Attribute) and node.attr == "preset"), module
-            assert not (isinstance(node, ast.Constant) and node.value in ("preset", "dyna-ail", "gail")), module
+    """A learner's settings have no preset, and no part of it asks for one by name."""
+    run = make_run_config("dyna-ail", TINY)
+    assert with_values(run, {"preset": "anything"}).learner == run.learner == make_config("dyna-ail", TINY)
+    assert "preset" not in {field.name for field in dataclasses.fields(Config)}
+    packages = [dyna_ail.learning, dyna_ail.model_free, dyna_ail.planners]
+    files = [path for package in packages for folder in package.__path__ for path in Path(folder).glob("*.py")]
+    assert len(files) > 20
+    for file in [*files, Path(inspect.getfile(dyna_ail.algorithm))]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "preset"), file
+            assert not (isinstance(node, ast.Constant) and node.value in ("preset", "dyna-ail", "gail")), file
+
+
+def test_which_presets_use_the_model():
+    used = {preset for preset in PRESETS if _learner("CartPole-v1", preset).uses_model}
+    assert used == {"dyna-ail", "model-based", "mgail", "dyna-mgail", "dyna-trpo"}
 
 
 # --- failures ---
@@ -379,7 +510,8 @@ class Double(Point):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_actions_of_double_precision_change_nothing(preset):
-    learners = [DynaAIL(env, _pairs(env), make_config(preset, TINY)).learn() for env in (Point(), Double())]
+    config = make_config(preset, TINY, **{"cloning.updates": 20})
+    learners = [DynaAIL(env, _pairs(env), config).learn() for env in (Point(), Double())]
     assert not _differences(*learners)
     # Everything a checkpoint holds, too: it is read back as float32.
     rows = [learner.rollout.collect(3) for learner in learners]
@@ -452,11 +584,19 @@ def test_pairs_of_another_task_are_refused():
 
 def test_a_budget_that_nothing_learns_from_is_refused():
     learner = _learner("CartPole-v1", "bc", interactions=0)
-    with pytest.raises(InputError, match="nothing learns"):
+    with pytest.raises(InputError, match="nothing would learn from 100 interactions: --model_free.method is none"):
         learner.learn(100)
     with pytest.raises(InputError, match="at least 0"):
         learner.learn(-1)
     assert learner.interactions == 0
+    still = {"model_free.method": "mgail", "model_free.updates": 0, "planner.updates": 0}
+    learner = _learner("CartPole-v1", interactions=0, **still)
+    said = (
+        r"--model_free.method is mgail \(--model_free.updates 0\) and --planner.method is mgail \(--planner.updates 0\)"
+    )
+    with pytest.raises(InputError, match=f"nothing would learn from 100 interactions: {said}"):
+        learner.learn(100)
+    assert learner.interactions == 0 and not learner.started
 
 
 def test_cloning_comes_once():

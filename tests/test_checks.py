@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import gymnasium
@@ -16,13 +16,49 @@ from dyna_ail import checks
 from dyna_ail.checks import Finding, check_demonstrations, report
 from dyna_ail.checks.evidence import Subject
 from dyna_ail.demos import Demonstrations, Trajectory
-from dyna_ail.envs.playback import Playback
+from dyna_ail.envs.playback import Playback, Steps
 from dyna_ail.envs.tasks import TASKS
 from dyna_ail.errors import InputError, ordinal
 
 BUNDLED = [task.id for task in TASKS.values() if task.demos is not None]
 FAILED_EPISODES = "but less than 50% for"  # true of an expert that fails now and then
 CASES = [(name, task) for name, case in FAULTS.items() for task in ("Hopper-v5", "CartPole-v1")[: 1 if case.box else 2]]
+
+
+random_steps, restores = Playback.random_steps, Playback.restores
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _found_once() -> Iterator[None]:
+    """A task's random steps, and the way to restore its states, are the same in every test: they are found once."""
+    steps: dict[tuple[str, int], Steps] = {}
+    ways: dict[str, object] = {}
+
+    def kept_steps(self: Playback, count: int) -> Steps:
+        key = self.env.spec.id, count
+        return steps[key] if key in steps else steps.setdefault(key, random_steps(self, count))
+
+    def kept_way(self: Playback) -> bool:
+        if self.env.spec.id in ways:
+            self._tried, self._way = True, ways[self.env.spec.id]
+        found = restores(self)
+        ways[self.env.spec.id] = self._way
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Playback, "random_steps", kept_steps)
+        patch.setattr(Playback, "restores", kept_way)
+        yield
+
+
+@pytest.mark.parametrize("task", ["Hopper-v5", "CartPole-v1"])
+def test_random_steps_are_the_same_at_every_call(task: str) -> None:
+    playback = Playback(task)
+    first = random_steps(playback, 150)
+    assert restores(playback) and playback._way is not None
+    for again in (random_steps(playback, 150), random_steps(Playback(task), 150)):
+        for ours, theirs in zip(vars(again).values(), vars(first).values(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def bundled(task: str, count: int | None = None) -> Demonstrations:
@@ -340,7 +376,7 @@ def test_report() -> None:
 @pytest.mark.parametrize("task", [*TASKS, "Pendulum-v1", "Swimmer-v5"])
 def test_states_are_restored_from_observations(task: str) -> None:
     playback = Playback(task)
-    assert playback.restores()
+    assert restores(playback)
     steps = playback.random_steps(200)
     played = playback.steps_from(steps.obs.astype(np.float32), steps.action)
     shown = np.isfinite(played.reward)  # Walker2d clips the velocities it shows

@@ -5,24 +5,46 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any, get_type_hints
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from dyna_ail.config import PRESETS, Config, from_dict, make_config, to_dict, with_values
+from dyna_ail.cli import main
+from dyna_ail.config import (
+    PRESETS,
+    Config,
+    RunConfig,
+    from_dict,
+    make_config,
+    make_run_config,
+    parse_value,
+    result_settings,
+    to_dict,
+    with_values,
+)
+from dyna_ail.config.names import RENAMED
+from dyna_ail.config.registry import Registry
 from dyna_ail.errors import InputError
 
 
-def _numbers(part: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> default of every number and tuple of numbers."""
-    found: dict[str, Any] = {}
-    for f in dataclasses.fields(part):
-        value = getattr(part, f.name)
+def _settings(part: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted name, type with its bounds and value of every setting; a run's learner has no name of its own."""
+    for name, hint in get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
         if dataclasses.is_dataclass(value):
-            found |= _numbers(value, f"{prefix}{f.name}.")
-        elif isinstance(value, int | float | tuple) and not isinstance(value, bool):
-            found[prefix + f.name] = value
-    return found
+            yield from _settings(value, prefix if name == "learner" else f"{prefix}{name}.")
+        else:
+            yield prefix + name, hint, value
+
+
+def _numbers(part: Any) -> dict[str, Any]:
+    """Dotted name -> value of every number and tuple of numbers."""
+    return {
+        name: value
+        for name, _, value in _settings(part)
+        if isinstance(value, int | float | tuple) and not isinstance(value, bool)
+    }
 
 
 OPTIONAL = {
@@ -32,7 +54,7 @@ OPTIONAL = {
     "model_free.final_learning_rate": 1e-4,
     "planner.final_learning_rate": 1e-4,
 }
-NUMBERS = _numbers(with_values(Config(), OPTIONAL))
+NUMBERS = _numbers(with_values(RunConfig(), OPTIONAL))
 MAY_BE_ZERO = {
     "planner.critic.real_updates",
     "lost_after",
@@ -49,10 +71,11 @@ MAY_BE_ZERO = {
     "planner.updates",
     "model_free.updates",
     "model_free.final_learning_rate",
-    "planner.saturation_penalty",
+    "mgail.saturation_penalty",
     "planner.cloning",
     "cloning.updates",
 }
+FRACTIONS = ["discount", "trpo.gae_lambda", "planner.critic.target_rate", "policy.averaging"]
 CHOICES = {
     "cost": "reward",
     "policy.activation": "gelu",
@@ -63,33 +86,47 @@ CHOICES = {
 }
 
 
+def _refusal(values: dict[str, Any]) -> str:
+    """What is said about them; nothing if they are taken."""
+    try:
+        with_values(RunConfig(), values)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def test_numbers_that_nothing_can_hold_are_refused():
     with pytest.raises(InputError, match="--interactions must be below 2"):
         Config(interactions=10**400)
     with pytest.raises(InputError, match="--safety.step_timeout must be finite; got inf"):
-        with_values(Config(), {"safety.step_timeout": math.inf})
+        with_values(RunConfig(), {"safety.step_timeout": math.inf})
 
 
 def test_every_number_is_found():
-    assert len(NUMBERS) > 45 and "planner.critic.target_rate" in NUMBERS and "discriminator.hidden" in NUMBERS
+    assert len(NUMBERS) > 45
+    assert {"planner.critic.target_rate", "discriminator.hidden", "evaluation.every"} <= set(NUMBERS)
 
 
-@pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("bad", [-1, math.nan, math.inf])
-def test_no_number_may_be_negative_or_not_finite(name, bad):
-    value = (8, bad) if isinstance(NUMBERS[name], tuple) else bad
-    with pytest.raises(InputError, match=f"--{name} "):
-        with_values(Config(), {name: value})
+def test_no_number_may_be_negative_or_not_finite():
+    taken = []
+    for name, default in NUMBERS.items():
+        for bad in (-1, math.nan, math.inf):
+            value = (8, bad) if isinstance(default, tuple) else bad
+            if f"--{name} " not in _refusal({name: value}):
+                taken.append((name, value))
+    assert not taken
 
 
-@pytest.mark.parametrize("name", NUMBERS)
-def test_zero_where_it_has_a_meaning(name):
-    value = (8, 0) if isinstance(NUMBERS[name], tuple) else 0
-    if name in MAY_BE_ZERO:
-        assert _numbers(with_values(Config(), {name: value}))[name] == value
-    else:
-        with pytest.raises(InputError, match=f"--{name} "):
-            with_values(Config(), {name: value})
+def test_zero_where_it_has_a_meaning():
+    wrong = []
+    for name, default in NUMBERS.items():
+        value = (8, 0) if isinstance(default, tuple) else 0
+        if name not in MAY_BE_ZERO:
+            right = f"--{name} " in _refusal({name: value})
+        else:
+            right = not _refusal({name: value}) and _numbers(with_values(RunConfig(), {name: value}))[name] == value
+        wrong += [] if right else [name]
+    assert not wrong and set(NUMBERS) >= MAY_BE_ZERO
 
 
 @pytest.mark.parametrize("part", ["discriminator", "model_free", "planner"])
@@ -101,19 +138,20 @@ def test_a_learning_rate_is_constant_unless_a_final_one_is_given(part):
     assert getattr(with_values(Config(), {first: 1e-4, final: 3e-4}), part).final_learning_rate == 3e-4
 
 
-@pytest.mark.parametrize(
-    "name", ["discount", "model_free.gae_lambda", "planner.critic.target_rate", "policy.averaging"]
-)
-def test_fractions(name):
-    assert _numbers(with_values(Config(), {name: 1.0}))[name] == 1.0
-    with pytest.raises(InputError, match=f"--{name} must be at most 1; got 1.01"):
-        with_values(Config(), {name: 1.01})
+def test_fractions():
+    wrong = []
+    for name in FRACTIONS:
+        right = f"--{name} must be at most 1; got 1.01" in _refusal({name: 1.01})
+        wrong += [] if right and _numbers(with_values(Config(), {name: 1.0}))[name] == 1.0 else [name]
+    assert not wrong
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_choices(name):
-    with pytest.raises(InputError, match=f"--{name} must be one of .*; got '{CHOICES[name]}'"):
-        with_values(Config(), {name: CHOICES[name]})
+def test_choices():
+    wrong = []
+    for name, value in CHOICES.items():
+        said = _refusal({name: value})
+        wrong += [] if said.startswith(f"--{name} must be one of ") and said.endswith(f"; got {value!r}.") else [name]
+    assert not wrong
 
 
 def test_trpo_needs_two_advantages_to_normalise():
@@ -126,16 +164,11 @@ def test_trpo_needs_two_advantages_to_normalise():
 
 
 def test_every_choice_is_tested():
-    def choices(kind: Any, prefix: str = "") -> set[str]:
-        hints, found = get_type_hints(kind), set()
-        for name, hint in hints.items():
-            if dataclasses.is_dataclass(hint):
-                found |= choices(hint, f"{prefix}{name}.")
-            elif "Literal" in str(hint):
-                found.add(prefix + name)
-        return found
+    def is_choice(hint: Any) -> bool:
+        registered = get_origin(hint) is Annotated and any(isinstance(bound, Registry) for bound in get_args(hint))
+        return registered or get_origin(hint) is Literal
 
-    assert choices(Config) == set(CHOICES)
+    assert {name for name, hint, _ in _settings(RunConfig()) if is_choice(hint)} == set(CHOICES)
 
 
 def test_learning_from_nothing_is_refused():
@@ -146,21 +179,64 @@ def test_learning_from_nothing_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"),
+    ("values", "said"),
     [
-        ("planner.horizn", "'planner.horizon'"),
-        ("planer.horizon", "'planner.horizon'"),
-        ("evaluation.evry", "'evaluation.every'"),
-        ("planer", "'planner'"),
-        ("zzz", "known: task, preset"),
-        ("intractions", "'interactions'"),
-        ("planner", "planner is a group"),
-        ("seed.x", "seed has no settings of its own"),
+        (
+            {"model_free.method": "none", "planner.updates": 0},
+            r"none \(--model_free.updates 50\) and --planner.method is mgail \(--planner.updates 0\)",
+        ),
+        (
+            {"model_free.method": "none", "planner.method": "trpo", "planner.updates": 0},
+            r"none \(--model_free.updates 50\) and --planner.method is trpo \(--planner.updates 0\)",
+        ),
+        (
+            {"model_free.method": "mgail", "model_free.updates": 0, "planner.method": "none"},
+            r"mgail \(--model_free.updates 0\) and --planner.method is none \(--planner.updates 60\)",
+        ),
+        (
+            {"model_free.method": "mgail", "model_free.updates": 0, "planner.updates": 0},
+            r"mgail \(--model_free.updates 0\) and --planner.method is mgail \(--planner.updates 0\)",
+        ),
     ],
 )
-def test_unknown_settings(name, hint):
-    with pytest.raises(InputError, match=f"unknown setting '{name}'.*({hint})"):
-        with_values(Config(), {name: 1})
+def test_phases_without_an_update_do_not_learn(values, said):
+    with pytest.raises(InputError, match=f"nothing would learn from 700 interactions: --model_free.method is {said}"):
+        make_config(interactions=700, **values)
+    idle = make_config(interactions=0, **values)
+    with pytest.raises(InputError, match=f"nothing would learn from 5 interactions: --model_free.method is {said}"):
+        idle.check_budget(5)
+
+
+def test_one_phase_that_learns_is_enough():
+    assert make_config(**{"planner.updates": 0}).model_free.method == "trpo"
+    assert make_config(**{"planner.updates": 0, "model_free.updates": 0}).interactions > 0, "of the method mgail alone"
+    assert make_config(**{"model_free.method": "mgail", "model_free.updates": 0}).planner.updates > 0
+
+
+def test_unknown_settings():
+    hints = [
+        (RunConfig, "planner.horizn", "'planner.horizon'"),
+        (RunConfig, "planer.horizon", "'planner.horizon'"),
+        (RunConfig, "evaluation.evry", "'evaluation.every'"),
+        (RunConfig, "planer", "'planner'"),
+        (RunConfig, "zzz", "known: task, preset"),
+        (RunConfig, "intractions", "'interactions'"),
+        (RunConfig, "planner", "planner is a group"),
+        (RunConfig, "seed.x", "seed has no settings of its own"),
+        (Config, "planner.horizn", "'planner.horizon'"),
+        (Config, "zzz", "known: interactions, seed"),
+        (Config, "task", "a setting of a run (make_run_config), not of its learner"),
+        (Config, "evaluation.every", "a setting of a run (make_run_config), not of its learner"),
+    ]
+    wrong = []
+    for kind, name, hint in hints:
+        try:
+            with_values(kind(), {name: 1})
+            wrong.append(f"{name} was taken")
+        except InputError as error:
+            if not (str(error).startswith(f"unknown setting '{name}'") and hint in str(error)):
+                wrong.append(str(error))
+    assert not wrong
 
 
 def test_configurations_do_not_change():
@@ -182,7 +258,8 @@ def test_configurations_do_not_change():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_its_values(preset):
-    assert make_config(preset) == with_values(Config(), {"preset": preset, **PRESETS[preset]})
+    assert make_config(preset) == with_values(Config(), PRESETS[preset])
+    assert make_run_config(preset) == with_values(RunConfig(), {"preset": preset, **PRESETS[preset]})
 
 
 @pytest.mark.parametrize("preset", ["mgail", "dyna-mgail", "dyna-trpo", "gail"])
@@ -197,9 +274,9 @@ def test_published_presets_have_nothing_that_the_default_adds(preset):
 
 
 def test_ablations_of_the_phases_differ_in_the_phase_alone():
-    whole = to_dict(make_config("dyna-ail"))
+    whole = to_dict(make_run_config("dyna-ail"))
     for preset, left_out in (("model-free", "planner"), ("model-based", "model_free")):
-        assert to_dict(make_config(preset)) == {
+        assert to_dict(make_run_config(preset)) == {
             **whole,
             "preset": preset,
             left_out: {**whole[left_out], "method": "none"},
@@ -211,14 +288,13 @@ def test_presets_are_the_cells_of_the_grid():
     assert cells["dyna-ail"] == ("trpo", "mgail")
     assert cells["dyna-mgail"] == ("mgail", "mgail") and not make_config("dyna-mgail").planner.tail
     assert cells["dyna-trpo"] == ("trpo", "trpo")
-    assert cells["mgail"] == ("mgail", "none") and make_config("mgail").uses_model
+    assert cells["mgail"] == ("mgail", "none")
     assert cells["gail"] == ("trpo", "none")
     assert cells["model-free"] == ("trpo", "none")
     assert cells["model-based"] == ("none", "mgail")
     assert cells["bc"] == ("none", "none")
     cloning = make_config("bc")
     assert cloning.interactions == 0 and cloning.cloning.updates > 0
-    assert not make_config("gail").uses_model and make_config("model-based").uses_model
 
 
 def test_unknown_preset():
@@ -238,8 +314,13 @@ def test_layers_stand_below_the_preset_and_values_above():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_round_trip_through_json(preset):
-    config = make_config(preset, {"policy.hidden": (7, 8, 9), "demos": "x.npz", "planner.critic.hidden": ()})
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    learner = {"policy.hidden": (7, 8, 9), "planner.critic.hidden": ()}
+    run = make_run_config(preset, learner, demos="x.npz", **{"evaluation.every": 7, "safety.step_timeout": 3.0})
+    for config in (run, run.learner):
+        assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+    assert run.learner == make_config(preset, learner)
+    assert to_dict(run).items() >= to_dict(run.learner).items(), "one level of names"
+    assert to_dict(run).keys() - result_settings(run).keys() == {"safety"}
 
 
 @pytest.mark.parametrize(
@@ -252,8 +333,63 @@ def test_round_trip_through_json(preset):
         (lambda v: v["planner"].update(critic=None), "planner.critic"),
     ],
 )
-def test_files_that_were_edited_by_hand(change, message):
-    values = to_dict(Config())
+@pytest.mark.parametrize("kind", [Config, RunConfig])
+def test_files_that_were_edited_by_hand(kind, change, message):
+    values = to_dict(kind())
     change(values)
     with pytest.raises(InputError, match=message):
-        from_dict(values)
+        from_dict(kind, values)
+
+
+# --- names of version 0.1 ---
+
+
+def test_functions_tell_the_new_name_of_a_setting():
+    wrong = []
+    for old, new in RENAMED.items():
+        for give in (
+            lambda old=old: make_config(**{old: 1}),
+            lambda old=old: make_run_config("dyna-ail", {old: 1}),
+            lambda old=old: with_values(Config(), {old: 1}),
+            lambda old=old: with_values(RunConfig(), {old: 1}),
+            lambda old=old: parse_value(old, "1"),
+        ):
+            try:
+                give()
+                wrong.append(f"{old} was taken")
+            except InputError as error:
+                if str(error) != f"unknown setting {old!r}: it is now called {new!r}.":
+                    wrong.append(str(error))
+    assert len(RENAMED) == 7 and not wrong
+
+
+def test_the_command_line_tells_the_new_name_of_a_setting(capsys):
+    wrong = []
+    for old, new in RENAMED.items():
+        for command in (
+            ["train", f"--{old}", "1"],
+            ["train", f"--{old}=1"],
+            ["sweep", "--out", "x", f"--vary={old}=1"],
+        ):
+            code, said = main(command), capsys.readouterr().err
+            wrong += [] if code == 2 and new in said else [f"{' '.join(command)}: {code}, {said}"]
+    assert not wrong
+
+
+def test_the_settings_of_version_0_1_are_read():
+    values = to_dict(make_run_config("dyna-mgail", task="CartPole-v1", seed=3))
+    old: dict[str, Any] = json.loads(json.dumps(values))
+    assert {"trpo", "mgail"} <= old.keys()
+    for group, settings in (("model_free", old.pop("trpo")), ("planner", old.pop("mgail"))):
+        old[group] |= settings
+    old["model_free"]["gae_lambda"], old["planner"]["saturation_penalty"] = 0.5, 0.125
+    before = json.dumps(old)
+    config = from_dict(RunConfig, old)
+    assert json.dumps(old) == before, "what was read is left as it is"
+    new = {"trpo.gae_lambda": 0.5, "mgail.saturation_penalty": 0.125}
+    assert config == make_run_config("dyna-mgail", task="CartPole-v1", seed=3, **new)
+    of_run = {"task", "preset", "demos", "evaluation", "safety"}
+    assert from_dict(Config, {key: value for key, value in old.items() if key not in of_run}) == config.learner
+    old["model_free"]["target_kl"] = -1.0
+    with pytest.raises(InputError, match="--trpo.target_kl must be above 0; got -1.0"):
+        from_dict(RunConfig, old)

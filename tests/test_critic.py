@@ -1,8 +1,9 @@
-"""The twin critics behind the tail: targets, pessimism, regression, and what the planner asks of them."""
+"""The twin critics behind the terminal value: targets, pessimism, regression, and what the planner asks of them."""
 
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from dyna_ail.config import CriticConfig, make_config
+from dyna_ail.config import make_config
+from dyna_ail.config.learner import CriticConfig
 from dyna_ail.learning.cloning import cloning_loss
 from dyna_ail.learning.discriminator import Discriminator
 from dyna_ail.learning.forward_model import ForwardModel
 from dyna_ail.learning.networks import Scaling
 from dyna_ail.learning.policy import make_agent
+from dyna_ail.learning.randomness import same
 from dyna_ail.learning.replay import ReplayBuffer, Transitions
 from dyna_ail.planners.critic import TwinCritic
 from dyna_ail.planners.mgail import MGAILPlanner
@@ -191,7 +194,7 @@ def test_planning_changes_the_actor_and_the_critics_alone():
     planner.step(start, EXPERT, torch.Generator().manual_seed(1))
     for name, part in parts.items():
         for key, value in part.state_dict().items():
-            assert torch.equal(value, before[name][key]), f"{name} {key}"
+            assert same(value, before[name][key]), f"{name} {key}"
         assert all(p.grad is None for p in part.parameters()), "no gradient is left behind for their own optimisers"
     for key, value in planner.policy.state_dict().items():
         fixed = "value" in key or "features_extractor" in key
@@ -206,7 +209,7 @@ def test_without_a_tail_there_is_no_critic():
 
 def test_saturation_penalty_pulls_the_head_in():
     def size(penalty: float) -> float:
-        planner, start = _planner(**{"planner.saturation_penalty": penalty, "planner.learning_rate": 1e-2})
+        planner, start = _planner(**{"mgail.saturation_penalty": penalty, "planner.learning_rate": 1e-2})
         with torch.no_grad():
             planner.policy.action_net.bias.fill_(3.0)  # type: ignore[attr-defined]
         g = torch.Generator().manual_seed(0)
@@ -232,7 +235,7 @@ def test_cloning_is_weighed_by_the_size_of_the_cost():
     """The gradient is J's and, times the weight and the size of J, the cloning loss's."""
     gradients = {}
     for weight in (0.0, 2.0):
-        planner, start = _planner(**{"planner.cloning": weight, "planner.max_grad_norm": 1e9})
+        planner, start = _planner(**{"planner.cloning": weight, "mgail.max_grad_norm": 1e9})
         one = EXPERT[0][:1], EXPERT[1][:1]
         (before,) = torch.autograd.grad(cloning_loss(planner.policy, *one), [planner.policy.action_net.bias])  # type: ignore[list-item]
         cost = planner.step(start, one, torch.Generator().manual_seed(0))["cost"]
@@ -240,8 +243,40 @@ def test_cloning_is_weighed_by_the_size_of_the_cost():
     torch.testing.assert_close(gradients[2.0] - gradients[0.0], 2 * abs(cost) * before, rtol=1e-4, atol=1e-6)
 
 
+class Standstill:
+    """A world that stands still, and never ends."""
+
+    def initial_hidden(self, batch: int) -> Tensor:
+        return torch.zeros(batch, 0)
+
+    def __call__(self, obs: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return obs, torch.ones(len(obs)), hidden
+
+
+class FirstComponent:
+    """A logit of D, and so the cost airl, that is the first component of the state."""
+
+    def cost(self, obs: Tensor, action: Tensor) -> Tensor:
+        return obs[..., 0] + 0 * action.sum(-1)
+
+
+def test_costs_of_opposite_signs_do_not_cancel_in_the_weight_of_cloning():
+    """The weight is 2 times the mean of |J|. J = (1 + 0.9 + 0.81) s: 2.71 and -2.71, whose mean is 0."""
+    policy = _planner()[0].policy
+    values = {"planner.cloning": 2.0, "planner.tail": False, "planner.horizon": 3, "mgail.saturation_penalty": 0.0}
+    config = make_config(cost="airl", discount=0.9, **values)
+    planner = MGAILPlanner(SimpleNamespace(policy=policy), FirstComponent(), Standstill(), SCALING, config)  # type: ignore[arg-type]
+    start = torch.tensor([[1.0, 0, 0], [-1, 0, 0]] * 4)
+    one = EXPERT[0][:1], EXPERT[1][:1]
+    (slope,) = torch.autograd.grad(cloning_loss(policy, *one), [policy.action_net.bias])  # type: ignore[list-item]
+    metrics = planner.step(start, one, torch.Generator().manual_seed(0))
+    assert metrics["cost"] == pytest.approx(0, abs=1e-6)
+    assert slope.norm() > 0.1
+    torch.testing.assert_close(policy.action_net.bias.grad, 2 * 2.71 * slope)
+
+
 def test_long_gradients_are_clipped():
-    planner, start = _planner(**{"planner.max_grad_norm": 1e-3})
+    planner, start = _planner(**{"mgail.max_grad_norm": 1e-3})
     metrics = planner.step(start, EXPERT, torch.Generator().manual_seed(0))
     norm = torch.cat([p.grad.flatten() for p in planner.policy.actor_parameters()]).norm().item()
     assert metrics["grad_norm"] > 1e-3 and norm == pytest.approx(1e-3, rel=1e-3)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dyna_ail.config import DiscriminatorConfig
-from dyna_ail.learning.discriminator import Discriminator, cost_of, discriminator_loss
+from dyna_ail.config.learner import DiscriminatorConfig
+from dyna_ail.config.registry import COSTS
+from dyna_ail.learning.discriminator import Discriminator, discriminator_loss, log_d
 from dyna_ail.learning.networks import Scaling
 from dyna_ail.learning.replay import ReplayBuffer, Transitions
 
@@ -57,11 +58,11 @@ def test_loss_is_least_where_the_policy_is_recognised():
 def test_costs_by_hand():
     logit = torch.tensor([-1.5, 0.0, 2.0])
     D = [1 / (1 + math.exp(-x)) for x in logit.tolist()]
-    assert cost_of(logit, "gail").tolist() == pytest.approx([math.log(p) for p in D])
-    assert cost_of(logit, "d").tolist() == pytest.approx(D)
-    assert cost_of(logit, "airl").tolist() == pytest.approx([math.log(p) - math.log(1 - p) for p in D])
+    assert COSTS["gail"](logit).tolist() == pytest.approx([math.log(p) for p in D])
+    assert COSTS["d"](logit).tolist() == pytest.approx(D)
+    assert COSTS["airl"](logit).tolist() == pytest.approx([math.log(p) - math.log(1 - p) for p in D])
     for kind in ("gail", "d", "airl"):  # the more surely a pair is the policy's, the more it costs
-        assert cost_of(logit, kind).diff().min() > 0
+        assert COSTS[kind](logit).diff().min() > 0
 
 
 @pytest.mark.parametrize("regularisation", ["gradient-penalty", "none"])
@@ -86,7 +87,7 @@ def test_optimum_on_two_gaussians():
     )
     D, replay = _make(config), _replay(policy, zeros)
     for progress in (0.0, 0.3, 0.6, 0.9, 1.0):
-        D.update(expert, zeros, replay, progress, g)
+        D.update((expert, zeros), replay, progress, g)
     x = torch.linspace(-2.2, 2.2, 45)[:, None]  # where there are samples of both
     p, q = (torch.exp(-0.5 * ((x - m) / s).square()) / s for m, s in zip(mean, std, strict=True))
     with torch.no_grad():
@@ -119,7 +120,7 @@ def test_gradient_penalty_holds_the_slope():
         D = _make(config)
         zeros = torch.zeros(500, 1)
         near = torch.randn(500, 1, generator=g) * 0.1
-        D.update(near - 0.5, zeros, _replay(near + 0.5, zeros), 0.0, g)
+        D.update((near - 0.5, zeros), _replay(near + 0.5, zeros), 0.0, g)
         x = torch.linspace(-0.7, 0.7, 100)[:, None].requires_grad_()
         (slope,) = torch.autograd.grad(D.logit(x, torch.zeros(100, 1)).sum(), x)
         return slope.abs().max().item()
@@ -133,7 +134,7 @@ def test_spectral_norm_bounds_the_slope_of_the_logit():
     config = DiscriminatorConfig(hidden=(32, 32), updates=300, learning_rate=1e-2, regularisation="spectral-norm")
     D = _make(config, obs_dim=2, action_dim=1)
     obs, action = torch.randn(500, 2, generator=g), torch.randn(500, 1, generator=g)
-    D.update(obs - 1, action, _replay(obs + 1, action), 0.0, g)
+    D.update((obs - 1, action), _replay(obs + 1, action), 0.0, g)
     a, b = 3 * torch.randn(2000, 3, generator=g), 3 * torch.randn(2000, 3, generator=g)
     b[1000:] = a[1000:] + 1e-2 * b[1000:]  # far pairs and near ones
     with torch.no_grad():
@@ -147,10 +148,10 @@ def test_learning_rate_decays_linearly():
     D = _make(DiscriminatorConfig(hidden=(4,), updates=1, learning_rate=1e-3, final_learning_rate=2e-4))
     replay = _replay(torch.randn(10, 1), torch.zeros(10, 1))
     for progress, expected in ((0.0, 1e-3), (0.25, 8e-4), (1.0, 2e-4)):
-        D.update(torch.zeros(5, 1), torch.zeros(5, 1), replay, progress, torch.Generator().manual_seed(0))
+        D.update((torch.zeros(5, 1), torch.zeros(5, 1)), replay, progress, torch.Generator().manual_seed(0))
         assert D.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
     constant = _make(DiscriminatorConfig(hidden=(4,), updates=1, learning_rate=1e-3))
-    constant.update(torch.zeros(5, 1), torch.zeros(5, 1), replay, 0.5, torch.Generator().manual_seed(0))
+    constant.update((torch.zeros(5, 1), torch.zeros(5, 1)), replay, 0.5, torch.Generator().manual_seed(0))
     assert constant.optimizer.param_groups[0]["lr"] == 1e-3
 
 
@@ -171,7 +172,7 @@ def test_half_and_half_and_accuracies():
     D.net.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
     D.config = DiscriminatorConfig(updates=1, batch_size=12, regularisation="none")
     g = torch.Generator().manual_seed(0)
-    D.update(torch.zeros(3, 1), torch.zeros(3, 1), _replay(torch.randn(50, 1), torch.zeros(50, 1)), 0.0, g)
+    D.update((torch.zeros(3, 1), torch.zeros(3, 1)), _replay(torch.randn(50, 1), torch.zeros(50, 1)), 0.0, g)
     assert sizes == [12, 12]
     _, metrics = D.loss(torch.tensor([[1.0, 0], [2, 0], [3, 0], [-1, 0]]), torch.tensor([[-1.0, 0], [4, 0]]), g)
     assert metrics["accuracy_policy"] == 0.75 and metrics["accuracy_expert"] == 0.5
@@ -186,4 +187,4 @@ def test_judges_scaled_pairs():
     # (9 - 1) / 4 + 10 (2 - 0.5) / 1.5; stray observations are clipped at 10.
     assert D.logit(obs, action).tolist() == [12.0, 10.0, -10.0]
     assert D(obs, action).tolist() == torch.sigmoid(D.logit(obs, action)).tolist()
-    assert D.cost(obs, action).tolist() == cost_of(D.logit(obs, action), "gail").tolist()
+    assert D.cost(obs, action).tolist() == log_d(D.logit(obs, action)).tolist()

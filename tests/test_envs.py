@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dyna_ail.config import make_config
+from dyna_ail.config import make_config, make_run_config
 from dyna_ail.demos import Demonstrations
 from dyna_ail.envs import experts, recording
 from dyna_ail.envs.experts import train_expert
@@ -37,7 +37,9 @@ def test_the_eight_tasks() -> None:
         assert gymnasium.spec(id).id == id
         assert task.random is not None
         assert (task.expert is None) == (task.demos is None)
-        make_config("dyna-ail", task.defaults, task=id)  # the defaults are settings that exist
+        # The defaults are settings that exist, those of a run and those of its learner.
+        run = make_run_config("dyna-ail", task.run_defaults, task=id)
+        assert run.learner == make_config("dyna-ail", task.defaults)
 
 
 def test_other_ids() -> None:
@@ -154,6 +156,7 @@ def test_random_reference_of_cartpole() -> None:
 
 def test_train_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short training improves on random, equal seeds record equal files, and provenance is complete."""
+    monkeypatch.setattr(recording, "REFERENCE_EPISODES", 10)
     expert = train_expert("CartPole-v1", tmp_path / "expert", timesteps=2048, seed=0, progress=False)
     assert expert == json.loads((tmp_path / "expert" / "expert.json").read_text())
     assert expert["evaluation_return"] > 40 > (TASKS["CartPole-v1"].random or np.inf)
@@ -164,6 +167,7 @@ def test_train_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     loaded = Demonstrations.load(tmp_path / "a.npz")
     assert loaded.metadata == recorded[0].metadata
     assert loaded.metadata["expert"]["steps"] == 2048
+    assert len(loaded.trajectories) == 3 and loaded.metadata["expert_episodes"] == 10
     assert loaded.metadata["expert"]["command"] == (
         f"dyna-ail expert train --task CartPole-v1 --timesteps 2048 --seed 0 --out {tmp_path / 'expert'}"
     )
@@ -203,6 +207,7 @@ def test_train_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_training_goes_on(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TRPO with its running statistics and TQC with its replay buffer: both keep what they had."""
     small = {"learning_starts": 100, "buffer_size": 2000, "policy_kwargs": {"net_arch": [8]}, "batch_size": 8}
+    small |= {"train_freq": 8}
     settings = experts.TRPO if task == "Hopper-v5" else {**experts.TQC, **small}
     kind = experts._trpo if task == "Hopper-v5" else experts._tqc
     recipe = dataclasses.replace(kind(4096), settings=settings, evaluate_every=2048)
@@ -241,13 +246,13 @@ def test_a_training_that_was_to_be_overwritten_is_not_resumed(tmp_path: Path, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experts, "evaluate_policy", lambda *_: (1.0, 0.0))
-    train_expert("CartPole-v1", tmp_path, timesteps=1, progress=False)
+    train_expert("CartPole-v1", tmp_path, timesteps=1024, progress=False)
     assert (tmp_path / "last.json").exists()
     monkeypatch.setattr(experts, "evaluate_policy", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_expert("CartPole-v1", tmp_path, timesteps=1, progress=False)
+        train_expert("CartPole-v1", tmp_path, timesteps=1024, progress=False)
     with pytest.raises(InputError, match="no training to resume"):
-        train_expert("CartPole-v1", tmp_path, timesteps=1, resume=True, progress=False)
+        train_expert("CartPole-v1", tmp_path, timesteps=1024, resume=True, progress=False)
 
 
 @pytest.mark.parametrize("task", [task.id for task in TASKS.values() if task.demos is not None])

@@ -58,11 +58,13 @@ def test_the_demonstrations_fit_the_environment(folder: Path) -> None:
     assert controller > 95 and random < 10
 
 
+@pytest.mark.slow
 def test_it_learns_what_cloning_does_not_and_flies(folder: Path) -> None:
+    """In half of the README's budget: seed 0 holds 90% from 2,500, the slowest of ten seeds from 6,500."""
     train = command("dyna-ail train --task orbit:Orbit-v0 --demos orbit-demos.npz --trajectories 10 --every 10 --int")
-    once = re.sub(r"--interactions (\d+) --evaluation.every \d+", r"--interactions \1 --evaluation.every \1", train)
+    once = train.replace("--interactions 12000 --evaluation.every 1000", "--interactions 6000 --evaluation.every 6000")
     assert once != train
-    assert "12,000 interactions in" in output(once, folder)
+    assert "6,000 interactions in" in output(once, folder)
 
     share = re.compile(r"return \S+ ± \S+ over 10 deterministic episodes, (-?\d+)% of the expert")
     evaluate = command("dyna-ail evaluate")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyna_ail.config import ForwardModelConfig
+from dyna_ail.config.learner import ForwardModelConfig
 from dyna_ail.learning.forward_model import ForwardModel, GRUDynamics, MLPDynamics
 from dyna_ail.learning.networks import Scaling
 from dyna_ail.learning.replay import ReplayBuffer, Transitions

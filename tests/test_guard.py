@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ from cartpole import TINY, tiny_options
 from gymnasium.envs.classic_control import PendulumEnv
 from interrupted import Interrupter, outcome
 
-from dyna_ail import checkpoint
 from dyna_ail.cli import main
 from dyna_ail.envs.recording import random_return, record_episodes
 from dyna_ail.errors import EnvironmentFailure
 from dyna_ail.guard import Guard
+from dyna_ail.runs import checkpoint
 from dyna_ail.runs.evaluation import make_environments
-from dyna_ail.runs.journal import Journal
+from dyna_ail.runs.session import Session
 
 FAULTY = '''
 """CartPole that fails as the file "fault" in the working directory says: in its training environment's step 130, in the
@@ -161,8 +162,8 @@ def test_a_failing_environment(fault: str, message: str, folder: Path, demos: Pa
     where, deed = fault.split()
     at = {"step": [129], "reset": range(61, 200), "first": [0], "start": [0], "evaluation": [90]}[where]
     _, state = next(checkpoint.saved(Path("run")))
-    assert isinstance(state, dict) and state["rollout"]["interactions"] in at
-    saved = state["rollout"]["interactions"]
+    assert isinstance(state, dict) and state["learner"]["rollout"]["interactions"] in at
+    saved = state["learner"]["rollout"]["interactions"]
     assert f"saved at {saved} interactions; go on with: dyna-ail train --resume run" in said.out
 
     if deed not in ("raise", "hang", "nan"):
@@ -201,7 +202,7 @@ def test_an_environment_that_fails_elsewhere(demos: Path, tmp_path: Path, monkey
 
 
 def test_an_episode_that_never_ends_is_no_evaluation(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dyna_ail.guard.LONGEST", 50)
+    monkeypatch.setattr("dyna_ail.runs.evaluation.LONGEST", 50)
     endless = make_environments(PendulumEnv, 1)
     endless.reset()
     for _ in range(50):
@@ -243,7 +244,11 @@ NAN = torch.tensor(torch.nan)
 
 BLOW_UPS: list[tuple[str, Callable[..., Any], str]] = [
     ("dyna_ail.learning.discriminator.discriminator_loss", lambda *_: NAN, "the discriminator loss became nan"),
-    ("dyna_ail.learning.discriminator.cost_of", lambda logit, _: logit * torch.nan, "TRPO's advantage became nan"),
+    (
+        "dyna_ail.learning.discriminator.Discriminator.cost",
+        lambda self, obs, _: obs[..., 0] * torch.nan,
+        "TRPO's advantage became nan",
+    ),
     ("dyna_ail.learning.forward_model.ForwardModel.loss", lambda *_: (NAN, {}), "the forward model loss became nan"),
     (
         "dyna_ail.planners.critic.TwinCritic.forward",
@@ -270,15 +275,15 @@ def test_a_number_that_blows_up(
     function: str, broken: Callable[..., Any], message: str, folder: Path, demos: Path, expected: dict[str, Any], capsys
 ):
     """From the middle of the second iteration on; the checkpoint from before it stays, and is gone on from."""
-    before_step = Journal.before_step
+    before_step = Session.before_step
     with pytest.MonkeyPatch.context() as patch:
 
-        def break_it(journal: Journal, learner: Any) -> None:
-            before_step(journal, learner)
+        def break_it(session: Session, learner: Any) -> None:
+            before_step(session, learner)
             if learner.interactions == 190:
                 patch.setattr(function, broken)
 
-        patch.setattr(Journal, "before_step", break_it)
+        patch.setattr(Session, "before_step", break_it)
         assert start(demos) == 1
     said = capsys.readouterr()
     assert re.fullmatch(f"error: {message}.*\n", said.err), said.err
@@ -402,6 +407,41 @@ def test_the_alarm_of_others_is_left_alone():
         assert len(heard) == 1 and heard[0] > start + 0.19, "it rings when they wanted it to"
     finally:
         signal.signal(signal.SIGALRM, ours)
+
+
+def handler_of_alarms() -> object:
+    return signal.getsignal(signal.SIGALRM)
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [lambda: GOOD[0], lambda: None, lambda: 1 / 0, sys.exit, lambda: time.sleep(30)],
+    ids=["answers", "answers badly", "raises", "exits", "hangs"],
+)
+def test_the_handler_of_alarms_is_put_back(deed: Callable[[], Any]):
+    """After a step, a reset and the end, whatever comes of them; meanwhile it is the guard's."""
+    during: list[object] = []
+    guard, before = Guard(Toy(lambda: during.append(handler_of_alarms()) or deed()), 0.1), handler_of_alarms()
+    for call in (lambda: guard.step(0), guard.reset, guard.close):
+        with suppress(EnvironmentFailure):
+            call()
+        assert handler_of_alarms() == before == signal.SIG_DFL
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert len(during) == 3 and before not in during
+
+
+@pytest.mark.parametrize("ours", [lambda *_: None, signal.SIG_IGN], ids=["a handler", "ignored"])
+def test_a_handler_of_alarms_that_others_have_set_stays(ours: Any):
+    """Then nobody watches the environment: the alarm is theirs."""
+    during: list[object] = []
+    guard = Guard(Toy(lambda: during.append(handler_of_alarms()) or time.sleep(0.05) or GOOD[0]), 0.01)
+    before = signal.signal(signal.SIGALRM, ours)
+    try:
+        assert guard.step(0) is GOOD[0]
+        assert during == [ours] and handler_of_alarms() == ours
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_without_an_alarm_in_another_thread():

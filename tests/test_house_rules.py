@@ -10,59 +10,41 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {f"dyna_ail.{name}" for name in ("config", "errors", "networks", "replay", "spaces")}
-# The loop, what surrounds it and what is drawn from it: nothing that the loop is made of may know these.
-UPPER = (
-    "algorithm",
-    "checkpoint",
-    "cell",
-    "checks",
-    "cli",
-    "display",
-    "evaluation",
-    "exits",
-    "groups",
-    "health",
-    "journal",
-    "overview",
-    "plots",
-    "record",
-    "rows",
-    "run",
-    "statistics",
-    "sweep",
-    "tables",
-    "__main__",
-)
+ROOMS = [
+    *("errors", "files", "spaces", "guard", "exits"),  # the ground
+    *("config", "demos", "envs", "learning", "model_free", "planners", "algorithm"),
+    *("formats", "checks", "records", "reports", "runs", "cli", "__main__"),
+]
+"""From the ground up: a file imports its own room and those before it, except for STRANGERS."""
+LEARNER, WORLD = {"learning", "model_free", "planners", "algorithm"}, {"envs", "formats", "checks"}
+STRANGERS = {
+    "learning": {"envs"},
+    "model_free": {"envs"},
+    "planners": {"envs", "model_free"},
+    "algorithm": {"envs"},
+    "formats": LEARNER,
+    "checks": LEARNER,
+    "records": LEARNER | WORLD,
+    "reports": LEARNER | WORLD,
+    "__main__": set(ROOMS) - {"cli"},
+}
+"""Earlier rooms that a room does not know all the same."""
 
 
 def _source_files() -> dict[str, Path]:
     """Module name -> file, of every module of the package; the links are skipped, their files are listed once."""
-    folders = {
-        "dyna_ail": "dyna_ail",
-        "dyna_ail.formats": "dyna_ail/formats",
-        "dyna_ail.reports.plots": "dyna_ail/plots",
-        "dyna_ail.planners": "planners",
-        "dyna_ail.envs": "envs",
-    }
     files = {}
-    for package, folder in folders.items():
-        for path in sorted((ROOT / folder).glob("*.py")):
-            files[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
+    for folder, package in (("dyna_ail", "dyna_ail"), ("planners", "dyna_ail.planners"), ("envs", "dyna_ail.envs")):
+        for path in sorted((ROOT / folder).rglob("*.py")):  # which does not follow links
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            files[".".join([package, *(part for part in parts if part != "__init__")])] = path
     return files
 
 
 FILES = _source_files()
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-EVERY_FILE = sorted(
-    {*FILES.values(), *(p for part in ("tests", "benchmarks", "docs", "results") for p in (ROOT / part).rglob("*.py"))}
-)
-
-
-def _for_types_only(tree: ast.Module) -> set[ast.AST]:
-    """The nodes under ``if TYPE_CHECKING:``, which import nothing at run time."""
-    guarded = (n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING"))
-    return {inner for guard in guarded for statement in guard.body for inner in ast.walk(statement)}
+ELSEWHERE = ("tests", "benchmarks", "docs", "results", "examples")
+EVERY_FILE = sorted({*FILES.values(), *(path for part in ELSEWHERE for path in (ROOT / part).rglob("*.py"))})
 
 
 def _targets(node: ast.AST, module: str, is_package: bool) -> list[str]:
@@ -79,100 +61,69 @@ def _targets(node: ast.AST, module: str, is_package: bool) -> list[str]:
     return []
 
 
-def _imports(module: str, *, types: bool) -> set[str]:
-    """The project's modules that ``module`` imports, at its top or inside a function."""
-    tree = TREES[module]
-    skipped = set() if types else _for_types_only(tree)
+def _imports(module: str) -> set[str]:
+    """The project's modules that ``module`` imports, at its top, inside a function or for types only."""
     found = set()
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
+    for node in ast.walk(TREES[module]):
         for name in _targets(node, module, FILES[module].stem == "__init__"):
             while name and name not in FILES:
                 name = name.rpartition(".")[0]
-            if name:
-                found.add(name)
-    return found - {module}
+            found.add(name)
+    return found - {module, "dyna_ail", ""}  # the root holds the version, and names that are imported when asked for
 
 
-AT_RUN_TIME = {module: _imports(module, types=False) for module in FILES}
-WITH_TYPES = {module: _imports(module, types=True) for module in FILES}
+IMPORTS = {module: _imports(module) for module in FILES if module != "dyna_ail"}
 
 
 def _reachable(module: str) -> set[str]:
-    """Everything that ``module`` imports, directly or through others. Lazy names of the package's root do not count."""
+    """Everything that ``module`` imports, directly or through others."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
-        new = AT_RUN_TIME[waiting.pop()] - seen
+        new = IMPORTS[waiting.pop()] - seen
         seen |= new
         waiting += new
     return seen
 
 
-def _members(package: str) -> list[str]:
-    return [module for module in FILES if module == package or module.startswith(package + ".")]
+def test_imports_lead_down():
+    def room(module: str) -> str:
+        return module.split(".")[1]
 
-
-def _upper_part(modules: set[str]) -> set[str]:
-    return modules & {f"dyna_ail.{name}" for name in UPPER}
-
-
-def test_the_modules_are_found():
-    assert {"dyna_ail", "dyna_ail.config", "dyna_ail.planners", "dyna_ail.envs"} <= set(FILES)
-    assert "dyna_ail.config" in AT_RUN_TIME["dyna_ail.demos"] | AT_RUN_TIME["dyna_ail.algorithm"]
+    wrong = []
+    for module, imported in IMPORTS.items():
+        allowed = {*ROOMS[: ROOMS.index(room(module))], room(module)} - STRANGERS.get(room(module), set())
+        wrong += [f"{module} imports {other}" for other in sorted(imported) if room(other) not in allowed]
+    assert not wrong and {room(module) for module in IMPORTS} == set(ROOMS)
 
 
 def test_no_module_imports_itself_through_others():
-    cyclic = [module for module in FILES if module in _reachable(module)]
-    assert not cyclic, f"import cycles through {cyclic}"
-
-
-@pytest.mark.parametrize("module", sorted(LEAVES & set(FILES)))
-def test_leaves_import_only_leaves(module):
-    assert WITH_TYPES[module] <= LEAVES
-
-
-@pytest.mark.parametrize("module", ["dyna_ail.errors", "dyna_ail.config", "dyna_ail.learning.replay"])
-def test_config_and_replay_know_nobody(module):
-    assert WITH_TYPES[module] <= {"dyna_ail.errors"}
-
-
-@pytest.mark.parametrize("module", [*_members("dyna_ail.planners"), *_members("dyna_ail.envs")])
-def test_planners_and_envs_never_see_the_loop(module):
-    assert not _upper_part(WITH_TYPES[module] | _reachable(module))
+    cyclic = [module for module in IMPORTS if module in _reachable(module)]
+    assert not cyclic, f"import circles through {cyclic}"
 
 
 def test_planners_cannot_reach_an_environment():
-    for module in _members("dyna_ail.planners"):
-        assert not [
-            seen for seen in _reachable(module) if seen.startswith(("dyna_ail.envs", "dyna_ail.learning.rollout"))
-        ]
+    planners = [module for module in IMPORTS if module.startswith("dyna_ail.planners")]
+    reached = {seen for module in planners for seen in _reachable(module)}
+    assert "dyna_ail.learning.unroll" in reached, "the check no longer sees what planners import"
+    assert not [name for name in reached if name.startswith(("dyna_ail.envs", "dyna_ail.learning.rollout"))]
 
 
 def test_the_reader_in_a_process_of_its_own_knows_nobody():
-    assert not WITH_TYPES["dyna_ail.formats.reader"]
+    assert not IMPORTS["dyna_ail.formats.reader"]
 
 
-def test_nobody_imports_the_command_line():
-    assert [module for module in FILES if "dyna_ail.cli" in WITH_TYPES[module]] in (["dyna_ail.__main__"], [])
+def test_no_bare_planners_or_envs():
+    bare = []
+    for path in EVERY_FILE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = _targets(node, "outside", False)
+            bare += [(str(path), name) for name in names if name.split(".")[0] in ("planners", "envs")]
+    assert not bare
 
 
-def test_the_loop_never_sees_evaluation_or_figures():
-    for module in {"dyna_ail.algorithm", "dyna_ail.model_free"} & set(FILES):
-        assert not _upper_part(WITH_TYPES[module] | _reachable(module)) - {"dyna_ail.algorithm"}
-
-
-@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_bare_planners_or_envs(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [name for node in ast.walk(tree) for name in _targets(node, "outside", False)]
-    assert not [name for name in names if name.split(".")[0] in ("planners", "envs")]
-
-
-@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_what_it_is_for(path):
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+def test_every_module_says_what_it_is_for():
+    assert not [path for path in EVERY_FILE if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
 
 
 def test_one_module_steps_a_training_environment():
@@ -196,39 +147,37 @@ def test_one_module_steps_a_training_environment():
     assert stepping <= allowed
 
 
-def _loaded_after(statement: str) -> set[str]:
-    """The top-level modules in memory after ``statement`` in a fresh interpreter."""
-    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+def _loaded_after(*statements: str) -> list[set[str]]:
+    """The top-level modules in memory after each of the statements, in a fresh interpreter."""
+    tell = "print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
+    code = "\n".join(["import sys", *(line for statement in statements for line in (statement, tell))])
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    return set(output.splitlines()[-1].split())
+    return [set(line.split()) for line in output.splitlines() if line.startswith("loaded:")]
 
 
 HEAVY = {"torch", "gymnasium", "stable_baselines3", "sb3_contrib", "matplotlib"}
 
 
-@pytest.mark.parametrize(
-    "statement", ["import dyna_ail", "import dyna_ail.cli", "from dyna_ail import Config, InputError"]
-)
-def test_heavy_libraries_are_not_imported(statement):
-    assert not _loaded_after(statement) & HEAVY
+def test_heavy_libraries_are_not_imported():
+    statements = ["import dyna_ail", "from dyna_ail import Config, InputError", "import dyna_ail.cli"]
+    assert [loaded & HEAVY for loaded in _loaded_after(*statements)] == [set()] * 3
+    assert _loaded_after("import dyna_ail.algorithm")[0] & HEAVY, "the check no longer sees them"
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "plot", "expert train", "demos record", "demos info"])
-def test_help_waits_for_no_heavy_library(command):
+def test_help_waits_for_no_heavy_library():
     """Without them it takes about half a second."""
-    loaded = _loaded_after(f"from dyna_ail.cli import main\nassert main({[*command.split(), '--help']}) == 0")
-    assert "tyro" in loaded and not loaded & HEAVY
+    commands = ["", "train", "evaluate", "plot", "expert train", "demos record", "demos info"]
+    asked = [f"assert main({[*command.split(), '--help']}) == 0" for command in commands]
+    for command, loaded in zip(commands, _loaded_after("from dyna_ail.cli import main", *asked)[1:], strict=True):
+        assert "tyro" in loaded and not loaded & HEAVY, command
 
 
 def test_every_lazy_name_resolves():
     import dyna_ail
 
-    declared = {
-        alias.asname
-        for node in _for_types_only(TREES["dyna_ail"])
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    guards = (node for node in ast.walk(TREES["dyna_ail"]) if isinstance(node, ast.If))
+    (for_types,) = (guard for guard in guards if ast.unparse(guard.test) == "TYPE_CHECKING")
+    declared = {alias.asname for node in for_types.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert declared == set(dyna_ail._HOME), "the names for type checkers and the lazy names differ"
     for name in declared:
         assert getattr(dyna_ail, name).__name__ == name

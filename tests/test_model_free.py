@@ -16,9 +16,11 @@ from dyna_ail.learning.discriminator import Discriminator
 from dyna_ail.learning.forward_model import ForwardModel
 from dyna_ail.learning.networks import Scaling
 from dyna_ail.learning.policy import ImitationPolicy, make_agent
+from dyna_ail.learning.randomness import same
 from dyna_ail.learning.replay import Transitions
 from dyna_ail.learning.rollout import Segment
-from dyna_ail.model_free import NoModelFree, TrustRegionStep
+from dyna_ail.model_free.interface import NoModelFree
+from dyna_ail.model_free.trpo import TRPOStep
 
 BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 3], np.float32))
 DISCRETE = spaces.Discrete(3)
@@ -27,11 +29,11 @@ G = torch.Generator()  # the trust-region step draws nothing from it
 both_kinds = pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["box", "discrete"])
 
 
-def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TrustRegionStep:
+def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TRPOStep:
     config = make_config(
         cost=cost,
         discount=GAMMA,
-        **{"model_free.gae_lambda": LAMBDA, "model_free.target_kl": TARGET_KL, "discriminator.hidden": (16,)},
+        **{"trpo.gae_lambda": LAMBDA, "trpo.target_kl": TARGET_KL, "discriminator.hidden": (16,)},
         **{"policy.initial_std": 0.5},  # wide enough for some actions to be clipped
     )
     width = 2 if space is BOX else 3
@@ -42,13 +44,11 @@ def _step(space: spaces.Space, cost: str = "gail", seed: int = 0) -> TrustRegion
     with torch.no_grad():
         D.net[-1].weight.normal_(std=2)  # a D that tells pairs apart
         agent.policy.value_net.weight.mul_(50)
-    return TrustRegionStep(agent, D, ForwardModel(scaling, config.forward_model), config)
+    return TRPOStep(agent, D, ForwardModel(scaling, config.forward_model), config)
 
 
-def _segment(
-    step: TrustRegionStep, n: int, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()
-) -> Segment:
-    """Random states, the policy's own actions; ``first`` follows from the endings, and 0 is inside an episode."""
+def _segment(step: TRPOStep, n: int, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()) -> Segment:
+    """Random states, the policy's own actions; ``episode_start`` follows from the endings; 0 is inside an episode."""
     g = torch.Generator().manual_seed(1)
     policy = step.agent.policy
     assert isinstance(policy, ImitationPolicy)
@@ -60,8 +60,8 @@ def _segment(
     over[list(terminated)], cut[list(truncated)] = True, True
     next_obs = obs[1:].clone()
     next_obs[over | cut] = torch.randn(int((over | cut).sum()), 3, generator=g)  # obs[i+1] is then the reset's
-    first = torch.cat([torch.tensor([False]), (over | cut)[:-1]])
-    return Segment(Transitions(obs[:-1], received, next_obs, over, cut), drawn, first)
+    episode_start = torch.cat([torch.tensor([False]), (over | cut)[:-1]])
+    return Segment(Transitions(obs[:-1], received, next_obs, over, cut), drawn, episode_start)
 
 
 @both_kinds
@@ -154,7 +154,7 @@ def test_steps_lower_the_cost(space):
     assert step.discriminator.cost(*_pairs(step)).mean().item() < before - 0.1
 
 
-def _pairs(step: TrustRegionStep) -> tuple[Tensor, Tensor]:
+def _pairs(step: TRPOStep) -> tuple[Tensor, Tensor]:
     real = _segment(step, 2000).transitions
     return real.obs, real.action
 
@@ -171,7 +171,7 @@ def test_discriminator_is_left_alone():
     step = _step(BOX)
     before = copy.deepcopy(step.discriminator.state_dict())
     step.update(_segment(step, 50), 0.5, G)
-    assert all(torch.equal(value, before[name]) for name, value in step.discriminator.state_dict().items())
+    assert same(step.discriminator.state_dict(), before)
     assert all(p.grad is None for p in step.discriminator.parameters())
 
 

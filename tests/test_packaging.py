@@ -23,9 +23,10 @@ def _run(*command: object, cwd: Path) -> str:
 
 
 def _expected_files() -> list[str]:
-    folders = {name: name for name in ("dyna_ail", "dyna_ail/formats", "dyna_ail/plots")}
-    folders |= {"dyna_ail/planners": "planners", "dyna_ail/envs": "envs"}
-    modules = [f"{package}/{p.name}" for package, folder in folders.items() for p in (ROOT / folder).glob("*.py")]
+    modules = [str(p.relative_to(ROOT)) for p in (ROOT / "dyna_ail").rglob("*.py")]  # which does not follow the links
+    modules += [
+        f"dyna_ail/{p.relative_to(ROOT)}" for folder in ("planners", "envs") for p in (ROOT / folder).rglob("*.py")
+    ]
     data = [f"dyna_ail/{p.relative_to(ROOT)}" for p in (ROOT / "envs/bundled").rglob("*.*")]
     return sorted([*modules, *data, "dyna_ail/py.typed"])
 

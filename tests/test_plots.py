@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from runs import make_run
 
-from dyna_ail.config import make_config
+from dyna_ail.config import make_run_config
 from dyna_ail.errors import InputError
-from dyna_ail.records import read
+from dyna_ail.records.reading import read
 from dyna_ail.reports.groups import by_setting, settings
 from dyna_ail.reports.plots import learning_curves
 from dyna_ail.reports.plots.curves import _panel
@@ -28,12 +28,16 @@ def panel(*folders: Path) -> Axes:
 
 
 def test_runs_that_differ_in_seed_alone_are_one_setting():
-    configs = [make_config(seed=0), make_config(seed=1), make_config("gail"), make_config("bc", seed=2)]
+    configs = [make_run_config(seed=0), make_run_config(seed=1), make_run_config("gail"), make_run_config("bc", seed=2)]
     assert settings(configs) == ["dyna-ail", "dyna-ail", "gail", "bc"]
 
 
 def test_settings_of_one_preset_are_told_apart_by_what_differs():
-    configs = [make_config(), make_config(**{"planner.horizon": 7, "policy.hidden": (8, 8)}), make_config("gail")]
+    configs = [
+        make_run_config(),
+        make_run_config(**{"planner.horizon": 7, "policy.hidden": (8, 8)}),
+        make_run_config("gail"),
+    ]
     assert settings(configs) == [
         "dyna-ail, policy.hidden=[100,50], planner.horizon=5",
         "dyna-ail, policy.hidden=[8,8], planner.horizon=7",
@@ -43,7 +47,7 @@ def test_settings_of_one_preset_are_told_apart_by_what_differs():
 
 def test_ablations_are_named_by_what_each_leaves_out():
     without = [{"planner.tail": False}, {"planner.cloning": 0.0}, {"model_free.method": "none"}]
-    assert settings([make_config(**values) for values in [{}, *without]]) == [
+    assert settings([make_run_config(**values) for values in [{}, *without]]) == [
         "dyna-ail",
         "dyna-ail, planner.tail=false",
         "dyna-ail, planner.cloning=0.0",

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from dyna_ail.config import from_dict
-from dyna_ail.records import DIAGNOSTICS, PROGRESS
+from dyna_ail.config import RunConfig, from_dict
+from dyna_ail.records.folder import DIAGNOSTICS, PROGRESS
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("config.json") if "runs" not in path.parts)
@@ -53,10 +53,10 @@ def test_every_setting_has_five_seeds():
 def test_every_run_is_published_whole():
     """Its seed and its preset are those of its folders, it spent its budget, and no path of its machine is told."""
     for run in RUNS:
-        config = from_dict(json.loads((run / "config.json").read_text(encoding="utf-8")))
-        assert (config.seed, config.preset) == (int(run.name), run.parent.name.split(",")[0]), run
+        config = from_dict(RunConfig, json.loads((run / "config.json").read_text(encoding="utf-8")))
+        assert (config.learner.seed, config.preset) == (int(run.name), run.parent.name.split(",")[0]), run
         with (run / PROGRESS).open(newline="") as file:
             spent = [int(row["interactions"]) for row in csv.DictReader(file)]
-        assert (spent[0], spent[-1]) == (0, config.interactions), run
+        assert (spent[0], spent[-1]) == (0, config.learner.interactions), run
         assert {path.name for path in run.iterdir()} == {"config.json", "versions.json", PROGRESS, DIAGNOSTICS}, run
         assert not any(re.search(r"[\s\"'=]/\w+/", path.read_text(encoding="utf-8")) for path in run.iterdir()), run

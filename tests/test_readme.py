@@ -14,6 +14,7 @@ import pytest
 from runs import make_run
 from sb3_contrib import TRPO
 
+from dyna_ail import DynaAIL
 from dyna_ail.cli import COMMANDS, main
 from dyna_ail.demos import Demonstrations
 
@@ -65,6 +66,9 @@ def test_the_example_runs_and_saves(folder, capsys):
     obs = names["env"].reset(seed=3)[0]
     again = TRPO.load(folder / "pendulum.zip").predict(obs, deterministic=True)[0]
     np.testing.assert_array_equal(again, names["learner"].policy.predict(obs, deterministic=True)[0])
+    loaded = DynaAIL.load("pendulum.zip", gymnasium.make("Pendulum-v1"))
+    assert loaded.interactions == 200
+    np.testing.assert_array_equal(again, loaded.policy.predict(obs, deterministic=True)[0])
 
     exec(SAVING, names)
     found = Demonstrations.load("my_demos.npz")
@@ -75,22 +79,30 @@ def test_the_example_runs_and_saves(folder, capsys):
     assert np.mean([t.return_ for t in found.trajectories]) > -300, "the demonstrator no longer swings up"
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_every_command_parses(line, folder, monkeypatch):
-    parsed = []
+def test_every_command_parses(folder, monkeypatch):
+    parsed: list[object] = []
     for kind in COMMANDS.values():
         monkeypatch.setattr(kind, "run", lambda command: parsed.append(command))
-    assert main(shlex.split(line, comments=True)) == 0
-    assert len(parsed) == 1
+    refused = []
+    for line in LINES:
+        parsed.clear()
+        status = main(shlex.split(line, comments=True))
+        if status != 0 or len(parsed) != 1:
+            refused.append(line)
+    assert LINES and not refused
 
 
 def test_every_command_is_shown():
     assert {name for name in COMMANDS for line in LINES if line.startswith(name)} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("words", MENTIONED)
-def test_every_command_mentioned_exists(words):
-    assert any(name == words or name.startswith(f"{words} ") or words.startswith(f"{name} ") for name in COMMANDS)
+def test_every_command_mentioned_exists():
+    def exists(words: str) -> bool:
+        return any(name == words or name.startswith(f"{words} ") or words.startswith(f"{name} ") for name in COMMANDS)
+
+    assert MENTIONED
+    unknown = [words for words in MENTIONED if not exists(words)]
+    assert not unknown
 
 
 def test_every_make_target_exists():
@@ -105,16 +117,29 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize(("page", "target"), LINKS)
-def test_every_link_leads_somewhere(page, target):
-    path, _, anchor = target.partition("#")
-    found = (ROOT / page).parent / path if path else ROOT / page
-    assert found.exists()
-    assert not anchor or anchor in anchors(found)
+def test_every_link_leads_somewhere():
+    def leads(page: str, target: str) -> bool:
+        path, _, anchor = target.partition("#")
+        found = (ROOT / page).parent / path if path else ROOT / page
+        return found.exists() and (not anchor or anchor in anchors(found))
+
+    assert len(LINKS) > 100
+    broken = [(page, target) for page, target in LINKS if not leads(page, target)]
+    assert not broken
 
 
 def test_every_module_is_in_the_table():
-    modules = {f"{part}/{p.name}" for part in ("dyna_ail", "planners", "envs") for p in (ROOT / part).glob("*.py")}
-    listed = {target.removeprefix("../") for page, target in LINKS if page == "docs/development.md"}
-    unlisted = {m for m in modules - listed if not m.endswith(("__init__.py", "__main__.py"))}
+    """Itself or its folder."""
+    page = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    table = re.search(r"^## Where is what\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    listed = {target.removeprefix("../") for target in re.findall(r"\]\(([^)\s]+)\)", table[1])}
+    modules = [
+        path.relative_to(ROOT)
+        for part in ("dyna_ail", "planners", "envs")
+        for path in (ROOT / part).rglob("*.py")
+        if not path.name.startswith("__")
+    ]
+    assert len(modules) > 50
+    unlisted = [str(m) for m in modules if str(m) not in listed and str(m.parent) not in listed]
     assert not unlisted, f"the table of files in docs/development.md lacks {unlisted}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -109,12 +111,12 @@ def test_runs_go_on_across_the_seam_but_not_from_newest_to_oldest():
 
 def test_what_opens_an_episode_follows_on_nothing():
     replay = ReplayBuffer(5, 1, 1)
-    replay.add(_numbered(0, 1), first=True)
+    replay.add(_numbered(0, 1), episode_start=True)
     replay.add(_numbered(2, 3))
     assert not replay.data.truncated.any()
-    replay.add(_numbered(4, terminated=(4,)), first=True)
+    replay.add(_numbered(4, terminated=(4,)), episode_start=True)
     assert _runs(replay, 3) == {0: [0, 1, 2], 1: [1, 2, 3], 2: [2, 3], 3: [3], 4: [4]}
-    replay.add(_numbered(5), first=True)
+    replay.add(_numbered(5), episode_start=True)
     assert replay.data.truncated.nonzero().flatten().tolist() == [3], "what terminated was not cut"
 
 
@@ -123,6 +125,68 @@ def test_single_transitions_are_never_masked():
     replay.add(_numbered(0, 1, 2, terminated=(1,)))
     _, mask = replay.sample_sequences(50, 1, torch.Generator().manual_seed(3))
     assert (mask == 1).all()
+
+
+def _rows(replay: ReplayBuffer) -> list[int]:
+    """How many rows memory is taken for, by each column's storage."""
+    columns = vars(replay._ring).values()
+    return [c.untyped_storage().nbytes() // (c.element_size() * math.prod(c.shape[1:])) for c in columns]
+
+
+def test_memory_is_taken_for_what_is_reserved_or_stored():
+    replay = ReplayBuffer(1_000_000, 1, 1)
+    assert _rows(replay) == [0] * 5
+    replay.reserve(120)
+    assert _rows(replay) == [120] * 5
+    replay.add(_numbered(*range(100)))
+    replay.add(_numbered(*range(100, 120)))
+    replay.reserve(50)
+    assert _rows(replay) == [120] * 5, "what is there is enough"
+    replay.add(_numbered(120))
+    assert _rows(replay) == [240] * 5, "twice as many, or adding would copy all at every step"
+    replay.reserve(2_000_000)
+    assert _rows(replay) == [1_000_000] * 5, "never more than the capacity"
+    assert _numbers(replay.data) == list(range(121))
+
+
+def test_a_restored_buffer_takes_memory_for_what_it_holds():
+    replay, again = ReplayBuffer(1_000_000, 1, 1), ReplayBuffer(1_000_000, 1, 1)
+    replay.reserve(5000)
+    replay.add(_numbered(*range(7), terminated=(3,), truncated=(5,)))
+    again.load_state_dict(replay.state_dict())
+    assert _rows(again) == [7] * 5 and again.added == 7
+    for ours, theirs in zip(vars(again.data).values(), vars(replay.data).values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("capacity", [7, 40, 1000])
+def test_the_memory_changes_no_sample(capacity: int):
+    """Grown row by row, reserved in part or in whole, restored: the draws are those of a buffer that has it all."""
+    g = torch.Generator().manual_seed(5)
+    whole, grown, part = (ReplayBuffer(capacity, 1, 1) for _ in range(3))
+    whole.reserve(capacity)
+    part.reserve(30)
+    number = 0
+    for _ in range(25):
+        count = int(torch.randint(1, 5, (), generator=g))
+        numbers = range(number, number + count)
+        ends = {i for i in numbers if i % 6 == 5}
+        new = _numbered(*numbers, terminated=tuple(ends))
+        for replay in (whole, grown, part):
+            replay.add(new, episode_start=number % 4 == 0)
+        number += count
+        restored = ReplayBuffer(capacity, 1, 1)
+        restored.load_state_dict(grown.state_dict())
+        for replay in (grown, part, restored):
+            assert len(replay) == len(whole) and replay.added == whole.added
+            for draw in (
+                lambda buffer: buffer.sample(30, torch.Generator().manual_seed(6)),
+                lambda buffer: buffer.sample(30, torch.Generator().manual_seed(6), recent=4),
+                lambda buffer: buffer.sample_sequences(30, 3, torch.Generator().manual_seed(6))[0],
+            ):
+                for ours, theirs in zip(vars(draw(replay)).values(), vars(draw(whole)).values(), strict=True):
+                    assert torch.equal(ours, theirs)
+    assert number > 40
 
 
 def test_shapes_are_checked():

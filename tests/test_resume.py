@@ -6,23 +6,28 @@ And what is told where it cannot be so, or where there is nothing to resume.
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from cartpole import TINY, record, tiny_options
 from gymnasium.envs.classic_control import CartPoleEnv
-from interrupted import Interrupter, Killed, files, outcome, snapshot, state, stopped_and_whole, table
+from interrupted import Interrupter, Killed, files, go_on, outcome, snapshot, state, stopped_and_whole, table
 
-from dyna_ail import rollout
 from dyna_ail.cli import main
-from dyna_ail.config import PRESETS, Config, make_config, with_values
+from dyna_ail.config import PRESETS, RunConfig, make_run_config, with_values
 from dyna_ail.errors import Stopped
-from dyna_ail.records import CHECKPOINT, PREVIOUS, VERSIONS, locked
+from dyna_ail.learning import rollout
+from dyna_ail.records.folder import CHECKPOINT, PREVIOUS, VERSIONS, locked
 from dyna_ail.records.rows import Rows
 from dyna_ail.runs import resume, train
 
@@ -33,6 +38,8 @@ SMALL: dict[str, Any] = {
     "discriminator.batch_size": 8,
     "forward_model.batch_size": 8,
     "replay_capacity": 1000,
+    "model_free.updates": 2,
+    "model_free.batch_size": 8,
     "evaluation.every": 150,
     "evaluation.episodes": 1,
 }
@@ -50,6 +57,21 @@ ODD: dict[str, Any] = {
 FILES = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}
 
 
+GENERATORS: dict[str, tuple[Callable[[int], Any], Callable[[Any], float]]] = {
+    "np.random.Generator": (np.random.default_rng, lambda source: source.normal()),
+    "np.random.RandomState": (np.random.RandomState, lambda source: source.normal()),
+    "random.Random": (random.Random, lambda source: source.gauss(0, 1)),
+    "torch.Generator": (
+        lambda seed: torch.Generator().manual_seed(seed),
+        lambda source: torch.randn(1, generator=source).item(),
+    ),
+    "in an object in a list": (
+        lambda seed: [None, SimpleNamespace(noise=np.random.default_rng(seed))],
+        lambda source: source[1].noise.normal(),
+    ),
+    "os.urandom": (lambda _: None, lambda _: int.from_bytes(os.urandom(4)) / 2**32),
+}
+"""Sources of random numbers: how each is made with a seed, and what draws from it."""
 LEARNING = [preset for preset, values in PRESETS.items() if values.get("interactions") != 0]
 CLONING = [preset for preset in PRESETS if preset not in LEARNING]
 TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")
@@ -57,10 +79,10 @@ CASES = [pytest.param(task, preset, {}, id=f"{task}-{preset}") for task in TASKS
 CASES += [pytest.param(task, "dyna-ail", ODD, id=f"{task}-odd") for task in TASKS[:2]]
 
 
-def small(task: str = "CartPole-v1", preset: str = "dyna-ail", **values: Any) -> Config:
+def small(task: str = "CartPole-v1", preset: str = "dyna-ail", **values: Any) -> RunConfig:
     """A tiny run, with the bundled demonstrations where there are any."""
     interactions = PRESETS[preset].get("interactions", SMALL["interactions"])
-    return make_config(preset, **{**SMALL, "interactions": interactions, "task": task, **values})
+    return make_run_config(preset, **{**SMALL, "interactions": interactions, "task": task, **values})
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +121,9 @@ def test_ends_bit_for_bit_as_if_never_interrupted(
         monkeypatch.setattr(rollout, "SURE", 0.3)
     expected = interrupter.run(config, tmp_path / "whole")
     learned = state(interrupter.learner)
-    ends = [at for at in interrupter.between_episodes if 0 < at < config.interactions]
+    ends = [at for at in interrupter.between_episodes if 0 < at < config.learner.interactions]
     assert len(ends) > 2 and (not values or learned["rollout"]["lost"] > 2), "the case tries less than it says"
-    segment, last = config.steps_per_iteration, config.interactions - 1
+    segment, last = config.learner.steps_per_iteration, config.learner.interactions - 1
     points = {0, 1, segment // 2, segment, segment + 7, last - segment + 4, last, *ends[1:3]}
 
     assert interrupter.run_in_pieces(config, tmp_path / "pieces", stops=sorted(points)) == expected
@@ -135,12 +157,53 @@ def test_a_checkpoint_before_every_step_leaves_no_trace(interrupter: Interrupter
     assert interrupter.run(always, tmp_path / "always") == interrupter.run(never, tmp_path / "never")
 
 
-def test_the_same_bits_from_the_environment_own_generator(interrupter: Interrupter, tmp_path: Path, demos: Path):
-    """Gymnasium's generator of the environment is brought back, also where every step draws from it."""
-    config = small("Noisy-v0", demos=str(demos))
+@pytest.mark.parametrize("task", ["Noisy-v0", "Foreign-v0"])
+def test_the_same_bits_from_the_environment_own_generator(
+    task: str, interrupter: Interrupter, tmp_path: Path, demos: Path, capsys
+):
+    """It is brought back, of Gymnasium's kind or another, also where every step draws from it."""
+    config = small(task, demos=str(demos))
     expected = interrupter.run(config, tmp_path / "whole")
     stops = sorted({5, 120, *interrupter.between_episodes[1:4]})
     assert interrupter.run_in_pieces(config, tmp_path / "pieces", stops=stops) == expected
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GENERATORS if kind != "os.urandom"])
+def test_the_same_bits_from_the_generator_of_a_wrapper(
+    kind: str, interrupter: Interrupter, tmp_path: Path, demos: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """Interrupted between two episodes and within one."""
+    config = small("Jittery-v0", demos=str(demos))
+    monkeypatch.setattr(Jittery, "kind", kind)
+    expected = interrupter.run(config, tmp_path / "whole")
+    learned = state(interrupter.learner)
+    between = next(at for at in interrupter.between_episodes if at > 100)
+    within = between + 3
+    assert within not in interrupter.between_episodes
+    assert interrupter.run_in_pieces(config, tmp_path / "pieces", stops=[between, within]) == expected
+    assert state(interrupter.learner) == learned
+    assert not capsys.readouterr().err
+
+
+def test_the_same_bits_from_a_generator_that_no_reset_seeds(
+    interrupter: Interrupter, tmp_path: Path, demos: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """Every process has another seed for it, as from the system; what goes on is the state, not the seed."""
+    config = small("Unseeded-v0", demos=str(demos))
+    expected = interrupter.run(config, tmp_path / "whole")
+    learned = state(interrupter.learner)
+    ends = [at for at in interrupter.between_episodes if 100 < at < 250]
+    for seed, at in enumerate((0, ends[0], ends[0] + 3, ends[-1], 299)):
+        interrupter.stop_at = at
+        with pytest.raises(Stopped):
+            go_on(config, tmp_path / "pieces")
+        monkeypatch.setattr(Unseeded, "seed", seed)
+    interrupter.stop_at = None
+    go_on(config, tmp_path / "pieces")
+    assert outcome(tmp_path / "pieces") == expected
+    assert state(interrupter.learner) == learned
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preset", CLONING)
@@ -185,18 +248,22 @@ class Noisy(CartPoleEnv):
         return (np.array(self.state, np.float32), *rest)
 
 
-class Restless(CartPoleEnv):
-    """CartPole that starts from where a generator of its own says, which nobody can bring back; it never ends."""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.state = tuple(0.05 * np.random.default_rng().normal(size=4))
-        return np.array(self.state, np.float32), {}
+class Endless(CartPoleEnv):
+    """CartPole that never ends."""
 
     def step(self, action: Any) -> Any:
         obs, reward, _, _, info = super().step(action)
         self.steps_beyond_terminated = None
         return obs, reward, False, False, info
+
+
+class Restless(Endless):
+    """It starts from where a generator of its own says, which nobody can bring back."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.state = tuple(0.05 * np.random.default_rng().normal(size=4))
+        return np.array(self.state, np.float32), {}
 
 
 class Foreign(CartPoleEnv):
@@ -208,7 +275,44 @@ class Foreign(CartPoleEnv):
         return super().reset(options=options)
 
 
-for environment in (Noisy, Restless, Foreign):
+class Jittery(gymnasium.Wrapper):
+    """CartPole whose sensors are noisy, from a generator of the wrapper's own, of the given kind."""
+
+    kind, seed, inside = "np.random.Generator", 7, CartPoleEnv
+
+    def __init__(self) -> None:
+        super().__init__(self.inside())
+        self.make, self.draw = GENERATORS[self.kind]
+        self.source = self.make(self.seed)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.source = self.source if seed is None else self.make(seed)
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self.noisy(obs), info
+
+    def step(self, action: Any) -> Any:
+        obs, *rest = self.env.step(action)
+        return (self.noisy(obs), *rest)
+
+    def noisy(self, obs: np.ndarray) -> np.ndarray:
+        return obs + np.float32(0.01 * self.draw(self.source))
+
+
+class Unseeded(Jittery):
+    """Only its maker seeds the generator."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self.noisy(obs), info
+
+
+class Random(Jittery):
+    """Its noise is the system's, which nobody can bring back."""
+
+    kind, inside = "os.urandom", Endless
+
+
+for environment in (Noisy, Restless, Foreign, Jittery, Unseeded, Random):
     gymnasium.register(f"{environment.__name__}-v0", environment, max_episode_steps=500)
 
 WARNING = (
@@ -217,11 +321,12 @@ WARNING = (
 )
 
 
+@pytest.mark.parametrize("task", ["Restless-v0", "Random-v0"])
 @pytest.mark.parametrize("at", [105, 200], ids=["within a segment", "between segments"])
 def test_an_episode_that_cannot_be_repeated_is_cut(
-    at: int, interrupter: Interrupter, tmp_path: Path, demos: Path, capsys
+    at: int, task: str, interrupter: Interrupter, tmp_path: Path, demos: Path, capsys
 ):
-    config = small("Restless-v0", demos=str(demos))
+    config = small(task, demos=str(demos))
     interrupter.stop_at = at
     with pytest.raises(Stopped):
         train(config, tmp_path / "run", progress=False)
@@ -235,19 +340,6 @@ def test_an_episode_that_cannot_be_repeated_is_cut(
     assert not (replay.next_obs[at - 1] == replay.obs[at]).all()
     assert (replay.next_obs[:-1] == replay.obs[1:]).all(-1).sum() == 298, "elsewhere they follow on"
     assert [row["interactions"] for row in table(tmp_path / "run" / "diagnostics.csv")] == ["0", "100", "200", "300"]
-
-
-def test_a_generator_of_another_kind_is_no_damage(interrupter: Interrupter, tmp_path: Path, demos: Path, capsys):
-    """Its later episodes cannot be repeated, as the warning says; the run goes on all the same."""
-    interrupter.stop_at = 105
-    with pytest.raises(Stopped):
-        train(small("Foreign-v0", demos=str(demos)), tmp_path / "run", progress=False)
-    interrupter.stop_at = None
-    resume(tmp_path / "run", progress=False)
-    assert capsys.readouterr().err == WARNING
-    replay = interrupter.learner.replay.data
-    assert interrupter.learner.interactions == len(replay) == 300
-    assert (replay.terminated | replay.truncated)[104], "what follows is another episode"
 
 
 # What cannot be resumed, or only with a word of warning
@@ -298,7 +390,7 @@ def test_a_finished_run_stays_as_it_is(
     before = snapshot(tmp_path)
     capsys.readouterr()
     assert resumed(tmp_path / "run") == 0
-    assert capsys.readouterr() == (f"{tmp_path / 'run'} is finished: {config.interactions} interactions.\n", "")
+    assert capsys.readouterr() == (f"{tmp_path / 'run'} is finished: {config.learner.interactions} interactions.\n", "")
     assert snapshot(tmp_path) == before
 
 
@@ -351,7 +443,7 @@ def test_killed_at_the_very_end(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("dyna_ail.runs.record.remove_checkpoints", killed)
+        patch.setattr("dyna_ail.records.folder.remove_checkpoints", killed)
         with pytest.raises(Killed):
             train(config, tmp_path / "run", progress=False)
     resume(tmp_path / "run", progress=False)

@@ -43,10 +43,10 @@ class Echo:
     """A policy whose action is its noise: known, and often out of bounds."""
 
     def __init__(self, discrete: bool) -> None:
-        self.discrete = discrete
+        self.discrete, self.encoded_dim = discrete, 3 if discrete else 2
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        return 2 * torch.randn(*shape, 3 if self.discrete else 2, generator=generator)
+        return 2 * torch.randn(*shape, self.encoded_dim, generator=generator)
 
     def reparameterise(self, obs: Tensor, noise: Tensor) -> Tensor:
         return torch.eye(3)[noise.argmax(-1)] if self.discrete else noise
@@ -68,7 +68,7 @@ def test_records_what_happened():
     assert real.truncated.tolist() == [False, False, False, False, True, False, False], (
         "over is over, also at the limit"
     )
-    assert got.first.tolist() == [True, False, True, False, False, True, True]
+    assert got.episode_start.tolist() == [True, False, True, False, False, True, True]
     assert env.seeds == [11, None, None, None]
     assert rollout.interactions == 7 == len(env.received)
     assert torch.equal(got.drawn, real.action)
@@ -81,7 +81,7 @@ def test_takes_up_the_episode_where_it_was_left():
     rollout.collect(3)
     second = rollout.collect(4)
     assert second.transitions.obs.flatten().tolist() == [3, 4, 100, 101]
-    assert second.first.tolist() == [False, False, True, False]
+    assert second.episode_start.tolist() == [False, False, True, False]
     assert rollout.interactions == 7 and env.seeds == [11, None]
 
 
@@ -115,7 +115,7 @@ def test_an_exception_in_the_midst_of_a_step_ends_the_episode(before: int):
         rollout.collect(4)
     got = rollout.collect(4)
     assert got.transitions.obs.flatten().tolist() == ([100, 101, 102, 103] if before == 1 else [2, 3, 100, 101])
-    assert got.first.nonzero().flatten().tolist() == [0 if before == 1 else 2]
+    assert got.episode_start.nonzero().flatten().tolist() == [0 if before == 1 else 2]
     assert got.transitions.truncated.nonzero().flatten().tolist() == ([] if before == 1 else [1])
     assert rollout.interactions == 6
 
@@ -148,7 +148,7 @@ def test_an_episode_of_which_d_is_sure_is_cut():
     real = got.transitions
     assert real.obs.flatten().tolist() == [0, 1, 2, 3, 100, 101, 200, 201, 202, 300, 301, 302]
     assert real.truncated.nonzero().tolist() == [[3]] and real.terminated.nonzero().flatten().tolist() == [5, 8]
-    assert got.first.nonzero().flatten().tolist() == [0, 4, 6, 9]
+    assert got.episode_start.nonzero().flatten().tolist() == [0, 4, 6, 9]
     assert rollout.lost == 1
 
 
@@ -188,6 +188,20 @@ class Foreign(Dice):
         return super().reset()
 
 
+class Hidden(Dice):
+    """Dice with a generator where nobody finds it, in a function."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        if seed is not None:
+            generator = np.random.Generator(np.random.MT19937(seed))
+            self.find = lambda: generator
+        return super().reset()
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        return self.find()
+
+
 class Interrupted(Exception):
     """Raised before a step."""
 
@@ -200,21 +214,20 @@ def _interrupted(env: gymnasium.Env, at: int) -> tuple[dict[str, Any], Tensor]:
             raise Interrupted
 
     rollout = _rollout(env, discrete=True)  # type: ignore[arg-type]
-    rollout.before_step = interrupt
     with pytest.raises(Interrupted):
-        list(map(rollout.collect, [20] * 9))
+        list(map(rollout.collect, [20] * 9, [interrupt] * 9))
     file = io.BytesIO()
     torch.save(rollout.state_dict(), file)
     file.seek(0)
     return torch.load(file, weights_only=True), rollout.generator.get_state()
 
 
-def _collect(stops: list[int]) -> list[Tensor]:
+def _collect(world: type[gymnasium.Env], stops: list[int]) -> list[Tensor]:
     """Three segments of 20 steps, by as many rollouts one after the other as it takes with these interruptions."""
     state, draws, segments = None, torch.empty(0), []
     for stop in [*stops, None]:
         # D is sure of two in three pairs; three of these in a row and the episode is lost.
-        rollout = _rollout(Dice(), True, lambda obs, _: (10 * obs[:, 0]).int() % 3 != 0, 3)  # type: ignore[arg-type]
+        rollout = _rollout(world(), True, lambda obs, _: (10 * obs[:, 0]).int() % 3 != 0, 3)  # type: ignore[arg-type]
         if state is not None:
             assert rollout.load_state_dict(state)
             rollout.generator.set_state(draws)
@@ -223,22 +236,22 @@ def _collect(stops: list[int]) -> list[Tensor]:
             if rollout.interactions == stop:
                 raise Interrupted
 
-        rollout.before_step = interrupt
         try:
             while len(segments) < 3:
-                segments.append(rollout.collect(20))
+                segments.append(rollout.collect(20, interrupt))
         except Interrupted:
             state, draws = rollout.state_dict(), rollout.generator.get_state()
     assert rollout.interactions == 60, "repeated steps are not counted again"
-    parts = [(*vars(segment.transitions).values(), segment.drawn, segment.first) for segment in segments]
+    parts = [(*vars(segment.transitions).values(), segment.drawn, segment.episode_start) for segment in segments]
     return [*(torch.cat(column) for column in zip(*parts, strict=True)), torch.tensor(rollout.lost)]
 
 
-def test_a_rollout_goes_on_from_any_step_as_if_nothing_had_been():
-    whole = _collect([])
+@pytest.mark.parametrize("world", [Dice, Foreign])
+def test_a_rollout_goes_on_from_any_step_as_if_nothing_had_been(world: type[gymnasium.Env]):
+    whole = _collect(world, [])
     assert whole[3].sum() > 5 and whole[4].sum() > whole[-1] > 2, "too few episodes to tell"
     for stops in [[i] for i in range(60)] + [list(range(60)), [0, 0, 1, 1, 20, 20, 41]]:
-        for column, expected in zip(_collect(stops), whole, strict=True):
+        for column, expected in zip(_collect(world, stops), whole, strict=True):
             assert torch.equal(column, expected), stops
 
 
@@ -272,14 +285,14 @@ def test_an_episode_that_goes_otherwise_is_cut(done: int):
     assert again.interactions == done
     got, before = again.collect(20), done % 20
     assert again.interactions == done - before + 20
-    assert got.first[before]
+    assert got.episode_start[before]
     if before:
         assert got.transitions.truncated[before - 1] and not got.transitions.terminated[before - 1]
 
 
-def test_a_generator_of_another_kind_is_left_alone():
+def test_a_generator_that_is_not_found_is_left_alone():
     """The first episode, which begins with the seed, can be repeated; a later one cannot."""
-    exact = [_rollout(Foreign(), discrete=True).load_state_dict(_interrupted(Foreign(), at)[0]) for at in range(40)]  # type: ignore[arg-type]
+    exact = [_rollout(Hidden(), discrete=True).load_state_dict(_interrupted(Hidden(), at)[0]) for at in range(40)]  # type: ignore[arg-type]
     end = exact.index(False)
     assert end > 1 and not any(exact[end:])
 

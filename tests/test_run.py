@@ -18,22 +18,23 @@ from interrupted import table
 from sb3_contrib import TRPO
 
 from dyna_ail.checks import check_demonstrations
-from dyna_ail.config import Config, make_config, to_dict, with_values
+from dyna_ail.config import RunConfig, make_run_config, to_dict, with_values
 from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.tasks import Task
 from dyna_ail.errors import InputError, NonFiniteError
-from dyna_ail.records import read
-from dyna_ail.runs import demonstration_source, load_policy, train
+from dyna_ail.records.reading import read
+from dyna_ail.runs import load_policy, train
 from dyna_ail.runs.evaluation import evaluate, evaluation_seed, make_environments, normalised_score
+from dyna_ail.runs.sources import demonstration_source
 
 
 @pytest.fixture(scope="module")
-def config(demos: Path) -> Config:
-    return make_config("dyna-ail", TINY, demos=str(demos))
+def config(demos: Path) -> RunConfig:
+    return make_run_config("dyna-ail", TINY, demos=str(demos))
 
 
 @pytest.fixture(scope="module")
-def run(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
@@ -42,7 +43,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_folder_holds_everything(run: Path, config: Config, demos: Path):
+def test_folder_holds_everything(run: Path, config: RunConfig, demos: Path):
     names = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}
     assert {path.name for path in run.iterdir()} == names
     assert json.loads((run / "config.json").read_text()) == json.loads(json.dumps(to_dict(config)))
@@ -74,8 +75,8 @@ def test_diagnostics_has_a_row_of_the_cloned_start_and_one_per_iteration(run: Pa
 
 
 @pytest.mark.parametrize("seen", [None, 2])
-def test_policy_opens_with_sb3_and_acts_the_same(config: Config, tmp_path: Path, seen: int | None):
-    run = train(dataclasses.replace(config, seen=seen), tmp_path / "run", progress=False)
+def test_policy_opens_with_sb3_and_acts_the_same(config: RunConfig, tmp_path: Path, seen: int | None):
+    run = train(with_values(config, {"seen": seen}), tmp_path / "run", progress=False)
     ours, theirs = load_policy(run), TRPO.load(run / "policy.zip", device="cpu")
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     np.testing.assert_array_equal(
@@ -83,7 +84,7 @@ def test_policy_opens_with_sb3_and_acts_the_same(config: Config, tmp_path: Path,
     )
 
 
-def test_policy_on_disk_is_the_one_last_evaluated(run: Path, config: Config):
+def test_policy_on_disk_is_the_one_last_evaluated(run: Path, config: RunConfig):
     result = evaluate(load_policy(run), config.task, 2, evaluation_seed(0, 600))
     assert result.mean == float(rows(run / "progress.csv")[-1]["return_mean"])
 
@@ -102,11 +103,13 @@ def test_policy_that_is_no_policy_is_refused(run: Path, tmp_path: Path):
         load_policy(tmp_path / "run")
 
 
-def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
+def test_equal_seeds_give_equal_bits(run: Path, config: RunConfig, tmp_path: Path):
     # Other evaluations in between must not change what is learned, either.
     again = train(config, tmp_path / "again", progress=False)
-    rarely = train(make_config("dyna-ail", TINY, {"evaluation.every": 600}, demos=config.demos), tmp_path / "rarely")
-    other = train(make_config("dyna-ail", TINY, demos=config.demos, seed=1), tmp_path / "other", progress=False)
+    rarely = train(
+        make_run_config("dyna-ail", TINY, {"evaluation.every": 600}, demos=config.demos), tmp_path / "rarely"
+    )
+    other = train(make_run_config("dyna-ail", TINY, demos=config.demos, seed=1), tmp_path / "other", progress=False)
 
     tables = [table(folder / "diagnostics.csv") for folder in (again, rarely, run)]
     assert tables[0] == tables[1] == tables[2] != table(other / "diagnostics.csv")
@@ -115,10 +118,10 @@ def test_equal_seeds_give_equal_bits(run: Path, config: Config, tmp_path: Path):
         assert all(torch.equal(weight, others[name]) for others in weights[1:]), name
 
 
-def test_folder_of_its_own_by_default(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folder_of_its_own_by_default(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda *_: "now")
-    small = make_config("bc", TINY, demos=None, **{"cloning.updates": 2})
+    small = make_run_config("bc", TINY, demos=None, **{"cloning.updates": 2})
     folders = [train(small, progress=False) for _ in range(2)]
     assert [str(folder) for folder in folders] == [
         "results/runs/CartPole-v1-bc-0-now",
@@ -129,22 +132,22 @@ def test_folder_of_its_own_by_default(config: Config, tmp_path: Path, monkeypatc
     assert source["path"] == "bundled/cartpole-v1.npz" and len(source["sha256"]) == 64
 
 
-def test_force_replaces_the_run_and_nothing_else(config: Config, tmp_path: Path):
+def test_force_replaces_the_run_and_nothing_else(config: RunConfig, tmp_path: Path):
     (tmp_path / "progress.csv").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="--force"):
         train(config, tmp_path)
     assert (tmp_path / "progress.csv").read_text() == "old"
-    bc = make_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
+    bc = make_run_config("bc", TINY, demos=config.demos, **{"cloning.updates": 2})
     train(bc, tmp_path, force=True, progress=False)
     assert len(rows(tmp_path / "progress.csv")) == 1
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_task_without_a_time_limit_is_told(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_task_without_a_time_limit_is_told(config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     gymnasium.register("NoLimit-v0", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
     try:
-        bc = make_config("bc", TINY, task="NoLimit-v0", demos=config.demos, **{"cloning.updates": 2})
+        bc = make_run_config("bc", TINY, task="NoLimit-v0", demos=config.demos, **{"cloning.updates": 2})
         train(bc, tmp_path / "run", progress=False)
         found = check_demonstrations(Demonstrations.load(str(config.demos)), "NoLimit-v0")
     finally:
@@ -157,7 +160,7 @@ def test_a_task_without_a_time_limit_is_told(config: Config, tmp_path: Path, cap
 
 
 @pytest.mark.parametrize("random", [100.0, 500.0])
-def test_references_that_make_no_score_are_refused(config: Config, tmp_path: Path, random: float):
+def test_references_that_make_no_score_are_refused(config: RunConfig, tmp_path: Path, random: float):
     found = Demonstrations.load(str(config.demos))
     metadata = {**found.metadata, "expert_return": 100.0, "random_return": random}
     Demonstrations(found.trajectories, metadata).save(tmp_path / "demos.npz")
@@ -168,10 +171,10 @@ def test_references_that_make_no_score_are_refused(config: Config, tmp_path: Pat
 
 def test_task_without_demonstrations_says_what_to_give():
     with pytest.raises(InputError, match="no demonstrations are bundled for Pendulum-v1; give some with --demos"):
-        demonstration_source(Config(task="Pendulum-v1"), Task("Pendulum-v1"))
+        demonstration_source(RunConfig(task="Pendulum-v1"), Task("Pendulum-v1"))
 
 
-def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
+def test_reference_that_is_no_number_is_refused(config: RunConfig, tmp_path: Path):
     found = record()
     found.metadata["expert_return"] = "high"
     found.save(tmp_path / "demos.npz")
@@ -180,8 +183,10 @@ def test_reference_that_is_no_number_is_refused(config: Config, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_failed_run_keeps_its_last_policy_and_figure(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def learn(self: object, callback: object) -> None:
+def test_failed_run_keeps_its_last_policy_and_figure(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def learn(self: object, callback: object, before_step: object) -> None:
         callback(self)  # type: ignore[operator]
         raise NonFiniteError("the planner's loss became nan.")
 
@@ -246,7 +251,7 @@ def test_normalised_score():
     assert np.isnan(normalised_score(1.0, 2.0, 2.0))
 
 
-def test_tensorboard_missing_is_an_input_error(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_tensorboard_missing_is_an_input_error(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install tensorboard"):
         train(config, tmp_path / "run", tensorboard=True)

@@ -23,9 +23,9 @@ from interrupted import Interrupter, files, outcome, table
 from dyna_ail import algorithm
 from dyna_ail.algorithm import DynaAIL
 from dyna_ail.cli import main
-from dyna_ail.config import make_config
+from dyna_ail.config import make_run_config
 from dyna_ail.runs import train
-from dyna_ail.runs.journal import Journal
+from dyna_ail.runs.session import Session
 
 STOPPING = "\nstopping after the step or the updates in progress; once more to stop at once\n"
 LEFT = {"config.json", "versions.json", "progress.csv", "diagnostics.csv", "policy.zip", "learning_curve.png"}
@@ -68,7 +68,7 @@ def test_the_first_saves_everything_and_the_command_printed_goes_on(
         assert process.stdout is not None
         assert process.stdout.readline().startswith("0/2,000 interactions")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (130, STOPPING)
     lines = out.splitlines()
     assert lines[0].startswith("stopped: return")
@@ -78,7 +78,7 @@ def test_the_first_saves_everything_and_the_command_printed_goes_on(
     assert files(tmp_path / "my run") == {*LEFT, "checkpoint.pt"}
 
     with started(*shlex.split(told[2]), cwd=tmp_path) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     assert out.startswith(f"resumed at {told[1]} interactions\n") and "\nfinished: return" in out
     assert outcome(tmp_path / "my run") == expected
@@ -89,16 +89,16 @@ def test_the_first_saves_everything_and_the_command_printed_goes_on(
 def test_exit_codes(signum: int, code: int, demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """And the step before which the signal came is not made."""
     Interrupter(monkeypatch)
-    before_step, seen, signals = Journal.before_step, [], [20, 70]
+    before_step, seen, signals = Session.before_step, [], [20, 70]
 
-    def signalled(journal: Journal, learner: DynaAIL) -> None:
+    def signalled(session: Session, learner: DynaAIL) -> None:
         seen.append(learner.interactions)
         if signals and learner.interactions == signals[0]:
             signal.raise_signal(signum)
             del signals[0]
-        before_step(journal, learner)
+        before_step(session, learner)
 
-    monkeypatch.setattr(Journal, "before_step", signalled)
+    monkeypatch.setattr(Session, "before_step", signalled)
     run = str(tmp_path / "run")
     assert main([*options(demos, run), "--no-progress"]) == code
     said = capfd.readouterr()
@@ -120,7 +120,7 @@ def test_the_second_stops_at_once(demos: Path, tmp_path: Path):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1.5)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (143, "")
     assert "\nstopped: return" in out
     assert out.endswith("  saved at 49 interactions; go on with: dyna-ail train --resume run\n")
@@ -177,22 +177,22 @@ def test_there_is_nothing_to_save_while_cloning(demos: Path, tmp_path: Path, mon
 
 def test_a_signal_after_the_last_step_changes_nothing(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Interrupter(monkeypatch)
-    record_row = Journal.__call__
+    after_iteration = Session.after_iteration
 
-    def signalled(journal: Journal, learner: DynaAIL) -> None:
-        record_row(journal, learner)
+    def signalled(session: Session, learner: DynaAIL) -> None:
+        after_iteration(session, learner)
         if learner.interactions == 600:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(Journal, "__call__", signalled)
-    train(make_config("dyna-ail", TINY, demos=str(demos)), tmp_path / "run", progress=False)
+    monkeypatch.setattr(Session, "after_iteration", signalled)
+    train(make_run_config("dyna-ail", TINY, demos=str(demos)), tmp_path / "run", progress=False)
     assert "checkpoint.pt" not in files(tmp_path / "run")
     assert table(tmp_path / "run" / "progress.csv")[-1]["interactions"] == "600"
 
 
 def test_the_handlers_of_others_come_back(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Interrupter(monkeypatch)
-    config = make_config("dyna-ail", TINY, demos=str(demos))
+    config = make_run_config("dyna-ail", TINY, demos=str(demos))
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     train(config, tmp_path / "one", progress=False)
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before

@@ -14,6 +14,7 @@ from dyna_ail.learning.discriminator import Discriminator
 from dyna_ail.learning.forward_model import ForwardModel
 from dyna_ail.learning.networks import Scaling
 from dyna_ail.learning.policy import make_agent
+from dyna_ail.learning.randomness import same
 from dyna_ail.learning.replay import ReplayBuffer, Transitions
 from dyna_ail.learning.trust_region import rollout_buffer
 from dyna_ail.planners.trpo import TRPOPlanner
@@ -30,7 +31,7 @@ def _planner(space: spaces.Space, ends: float = -2.0, **values: object) -> tuple
     config = make_config(
         "dyna-trpo",
         discount=GAMMA,
-        **{"model_free.gae_lambda": LAMBDA, "discriminator.hidden": (16,), "forward_model.hidden": (16,)},
+        **{"trpo.gae_lambda": LAMBDA, "discriminator.hidden": (16,), "forward_model.hidden": (16,)},
         **{"planner.batch_size": 6, "planner.horizon": 5, "policy.initial_std": 0.5, **values},
     )
     width = 2 if space is BOX else 3
@@ -66,7 +67,7 @@ def test_rollouts_follow_the_model_and_begin_again_where_they_end(space):
         torch.testing.assert_close(found.reward[t], -cost)
         for e in range(6):
             begins = t == 0 or bool(found.terminated[t - 1, e])
-            assert bool(found.first[t, e]) == begins
+            assert bool(found.episode_start[t, e]) == begins
             if begins:
                 assert tuple(found.obs[t, e].tolist()) in known
             else:
@@ -138,4 +139,4 @@ def test_planning_lowers_the_cost_and_leaves_the_rest_alone(space):
     assert 0 < metrics["kl"] <= 0.01 * 1.001
     assert 0 <= metrics["alive"] <= 1
     for module, kept in zip(others, before, strict=True):
-        assert all(torch.equal(value, kept[name]) for name, value in module.state_dict().items())
+        assert same(module.state_dict(), kept)

@@ -20,7 +20,7 @@ from dyna_ail.cli.sweeps import Ablate, Sweep
 from dyna_ail.cli.train import Evaluate, Train, train_defaults
 from dyna_ail.config.names import RENAMED
 from dyna_ail.errors import InputError, nearest
-from dyna_ail.runs.exits import guarded
+from dyna_ail.exits import guarded
 
 Command = (
     Train | Sweep | Ablate | Evaluate | Plot | Table | ExpertTrain | DemosRecord | DemosConvert | DemosCheck | DemosInfo

@@ -9,8 +9,8 @@ from typing import Any
 
 from sb3_contrib import TRPO
 
-from dyna_ail.errors import InputError
-from dyna_ail.files import failing_as_oserror, read_state, replacing, write_state
+from dyna_ail.errors import InputError, of_the_machine, one_line
+from dyna_ail.files import check_archive, failing_as_oserror, read_state, replacing, write_state
 
 LEARNER = "learner.pt"
 """The member of the archive that SB3 does not know, and leaves alone."""
@@ -27,8 +27,7 @@ def save(path: str | Path, agent: TRPO, state: dict[str, Any] | None = None) -> 
     Raises:
         OSError: it cannot be written; a file that was there stays.
     """
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".zip")
+    path = _with_ending(path)
     with replacing(path) as file, failing_as_oserror(path):
         agent.save(file)  # type: ignore[arg-type]
         if state is not None:
@@ -42,13 +41,23 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged, or holds no learner.
     """
+    path = _with_ending(path)
+    if not path.is_file():
+        raise InputError(f"no learner at {str(path)!r}: DynaAIL.save writes one.")
+    check_archive(path)
     try:
         with zipfile.ZipFile(path) as archive:
             data = archive.read(LEARNER)
-    except FileNotFoundError as error:
-        raise InputError(f"no learner at {str(path)!r}: DynaAIL.save writes one.") from error
     except KeyError as error:
         raise InputError(f"{str(path)!r} holds a policy but no learner: DynaAIL.save writes one.") from error
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{str(path)!r} cannot be read as a learner: {error}") from error
+    except Exception as error:  # zipfile and zlib fail on damage in many ways
+        if of_the_machine(error):
+            raise
+        raise InputError(f"{str(path)!r} is damaged: {one_line(error)}") from error
     return read_state(io.BytesIO(data), str(path))
+
+
+def _with_ending(path: str | Path) -> Path:
+    """The path with ``.zip`` added where it has no ending, as SB3 does."""
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".zip")

@@ -64,6 +64,19 @@ def states_of(generators: dict[str, Generator]) -> dict[str, Any]:
     return {way: _state(generator) for way, generator in generators.items()}
 
 
+def seed_all(generators: dict[str, Generator], seed: int) -> None:
+    """Seed them, each differently: what is drawn then depends on nothing that was drawn before."""
+    for number, generator in enumerate(generators.values()):
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        match generator:
+            case np.random.Generator():
+                generator.bit_generator.state = type(generator.bit_generator)(own).state
+            case np.random.RandomState() | random.Random():
+                generator.seed(own)
+            case _:
+                generator.manual_seed(own)
+
+
 def set_states(generators: dict[str, Generator], states: dict[str, Any]) -> bool:
     """Restore states of :func:`states_of`.
 

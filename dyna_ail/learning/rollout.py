@@ -223,7 +223,7 @@ class RealRollout:
         self._actions = state["actions"].tolist() if self.policy.discrete else list(state["actions"].numpy())
         self.interactions, self.lost = state["interactions"], state["lost"]
         self._judged = deque(state["judged"].tolist(), self._judged.maxlen)
-        exact = (not self.interactions and self._obs is None) or self._restore_environment(state["random"])
+        exact = self._restore_environment(state["random"])
         if not exact:
             self._abandon_episode()
         self.env.steps = self.interactions  # as its messages count
@@ -232,11 +232,11 @@ class RealRollout:
     def _restore_environment(self, random: dict[str, Any]) -> bool:
         """Whether the environment is where it was, its generators in the states ``random``."""
         first = self.interactions == len(self._actions)
-        if self._obs is None or not first:  # only a seeded reset makes the environment's own generator
+        if self.interactions and (self._obs is None or not first):  # only a seeded reset makes the generator
             self.env.reset(seed=self.seed)
         self._generators = find_generators(self.env)
-        if self._obs is None:
-            known = any("_space." not in way for way in random)  # else nothing tells how episodes begin
+        if self._obs is None:  # known: else nothing tells how episodes begin, after the first, which is seeded
+            known = not self.interactions or any("_space." not in way for way in random)
             return set_states(self._generators, random) and known
         set_states(self._generators, self._start)
         obs = self.env.reset(seed=self.seed if first else None)[0]

@@ -38,7 +38,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     groups = optimizer.state_dict()["param_groups"]
-    require_like("optimizer", state, {"state": state["state"], "param_groups": [{}] * len(groups)}, shallow=True)
+    require_like("optimizer", state, {"state": {}, "param_groups": []}, shallow=True)
+    require_like("optimizer.param_groups", state["param_groups"], [{}] * len(groups), shallow=True)
     for index, (group, ours) in enumerate(zip(state["param_groups"], groups, strict=True)):
         for key in group.keys() & ours.keys():
             require_like(f"optimizer.{index}.{key}", group[key], ours[key])
@@ -85,6 +86,7 @@ def set_global_random_state(state: dict[str, Any]) -> None:
         InputError: it is none.
     """
     ours = global_random_state()
+    require_like("random", state, ours, shallow=True)
     require_like("random", state, {**ours, "python": state["python"]})
     key, *rest = state["numpy"]
     random.setstate(state["python"])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dyna_ail.exits import mute
 from dyna_ail.records.folder import PROGRESS
 from dyna_ail.records.reading import read_progress
 from dyna_ail.reports.statistics import HOLD, interactions_to
 from dyna_ail.runs.evaluation import Evaluation
-from dyna_ail.runs.exits import mute
 
 
 class Display:

@@ -14,6 +14,7 @@ import numpy as np
 from dyna_ail.config.run import RunConfig, SafetyConfig
 from dyna_ail.errors import EnvironmentFailure, NonFiniteError
 from dyna_ail.guard import LONGEST, Guard
+from dyna_ail.learning.randomness import find_generators, seed_all
 
 if TYPE_CHECKING:
     import gymnasium
@@ -97,6 +98,8 @@ def evaluate(
 
     environments = task if isinstance(task, VecEnv) else make_environments(task, episodes)
     environments.seed(seed)
+    for number, env in enumerate(environments.envs):  # those of wrappers too, which a seeded reset may leave alone
+        seed_all(find_generators(env), seed + number)
     try:
         returns, lengths = evaluate_policy(
             _FiniteInput(policy), environments, episodes, deterministic=True, return_episode_rewards=True

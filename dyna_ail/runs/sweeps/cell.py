@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 from dyna_ail.config import RunConfig, from_dict
+from dyna_ail.exits import guarded
 from dyna_ail.records.folder import is_begun
-from dyna_ail.runs.exits import guarded
 
 
 def work() -> None:
