@@ -15,6 +15,9 @@ import torch
 from gymnasium import spaces
 from test_rollout import Dice, Interrupted, _rollout
 
+from dyna_ail.algorithm import DynaAIL
+from dyna_ail.config import make_config
+from dyna_ail.demos import ExpertPairs
 from dyna_ail.learning.randomness import LARGE, Generator, find_generators, same, set_states, states_of
 
 KINDS: dict[str, tuple[Callable[[int], Generator], Callable[[Any], float]]] = {
@@ -248,3 +251,37 @@ def test_a_wrapper_s_randomness_is_restored_between_and_within_episodes(name):
     _, whole = _observed(world, None)
     assert len(set(whole)) > 6
     assert not [stop for stop in range(40) if _observed(world, stop) != (True, whole)]
+
+
+def normalised() -> DynaAIL:
+    """A learner whose environment normalises observations by their running mean, over all episodes."""
+    env = gymnasium.wrappers.NormalizeObservation(gymnasium.make("CartPole-v1"))
+    rng = np.random.default_rng(0)
+    pairs = ExpertPairs(rng.normal(size=(40, 4)), np.eye(2)[rng.integers(2, size=40)])
+    return DynaAIL(env, pairs, make_config("gail", steps_per_iteration=50))
+
+
+def test_running_means_of_wrappers_are_brought_back():
+    between: list[int] = []
+    whole = normalised()
+
+    def watch() -> None:
+        if whole.rollout.state_dict()["obs"] is None:
+            between.append(whole.interactions)
+
+    weights = whole.learn(150, before_step=watch).policy.state_dict()
+    stops = [at for at in between if 0 < at < 150]
+    assert len(stops) > 2
+    for at in (stops[0], stops[0] + 3, stops[-1]):
+        stopped, states = normalised(), []
+
+        def stop(stopped: DynaAIL = stopped, states: list[Any] = states, at: int = at) -> None:
+            if stopped.interactions == at:
+                states.append(stopped.state_dict())
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            stopped.learn(150, before_step=stop)
+        resumed = normalised()
+        assert resumed.load_state_dict(states[0])
+        assert same(dict(resumed.learn(150).policy.state_dict()), dict(weights)), at

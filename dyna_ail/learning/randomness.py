@@ -1,4 +1,7 @@
-"""The random generators inside an environment and its wrappers: found, saved and restored, for exact resume."""
+"""What an environment and its wrappers carry from one episode to the next: found, saved and restored, for exact resume.
+
+That is their random generators, and the running means by which wrappers normalise.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ LARGE = 1000
 
 
 def find_generators(env: gymnasium.Env[Any, Any]) -> dict[str, Generator]:
-    """The generators that an environment or one of its wrappers holds, by the way that leads to each.
+    """The generators and running means that an environment or one of its wrappers holds, by the way to each.
 
     Looked at are attributes, and what is within lists, dictionaries and objects in them. The global generators and
     those in compiled code are not found.
@@ -42,7 +45,7 @@ def find_generators(env: gymnasium.Env[Any, Any]) -> dict[str, Generator]:
 def _collect(value: Any, way: str, depth: int, seen: set[int], found: dict[str, Generator]) -> None:
     if id(value) in seen:
         return
-    if isinstance(value, Generator):
+    if isinstance(value, Generator) or _is_running_mean(value):
         seen.add(id(value))
         found[way] = value
     elif depth and not isinstance(value, type | ModuleType | str | bytes | np.ndarray | Tensor):
@@ -66,7 +69,7 @@ def states_of(generators: dict[str, Generator]) -> dict[str, Any]:
 
 def seed_all(generators: dict[str, Generator], seed: int) -> None:
     """Seed them, each differently: what is drawn then depends on nothing that was drawn before."""
-    for number, generator in enumerate(generators.values()):
+    for number, generator in enumerate(g for g in generators.values() if not _is_running_mean(g)):
         own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         match generator:
             case np.random.Generator():
@@ -100,7 +103,14 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _state(generator: Generator) -> Any:
+def _is_running_mean(value: object) -> bool:
+    """Whether it is a ``RunningMeanStd``, as Gymnasium, SB3 and others have one each."""
+    return type(value).__name__ == "RunningMeanStd" and all(hasattr(value, name) for name in ("mean", "var", "count"))
+
+
+def _state(generator: Any) -> Any:
+    if _is_running_mean(generator):
+        return {name: torch.tensor(np.asarray(getattr(generator, name))) for name in ("mean", "var", "count")}
     match generator:
         case np.random.Generator():
             return _to_plain(generator.bit_generator.state)
@@ -111,9 +121,14 @@ def _state(generator: Generator) -> Any:
     return generator.get_state()
 
 
-def _set_state(generator: Generator, state: Any) -> bool:
+def _set_state(generator: Any, state: Any) -> bool:
     """Whether it fitted."""
     try:
+        if _is_running_mean(generator):
+            for name in ("mean", "var", "count"):
+                value = state[name].numpy().copy()
+                setattr(generator, name, value if value.ndim else value.item())
+            return True
         match generator:
             case np.random.Generator():
                 generator.bit_generator.state = _from_plain(state, generator.bit_generator.state)
