@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dyna_ail.errors import NonFiniteError as NonFiniteError
     from dyna_ail.runs.evaluation import Evaluation as Evaluation
     from dyna_ail.runs.evaluation import evaluate as evaluate
+    from dyna_ail.runs.policy import load_policy as load_policy
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "NonFiniteError": "errors",
     "Evaluation": "runs.evaluation",
     "evaluate": "runs.evaluation",
+    "load_policy": "runs.policy",
 }
 
 

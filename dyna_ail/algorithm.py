@@ -16,7 +16,7 @@ from dyna_ail.config.learner import Config
 from dyna_ail.config.names import from_dict, to_dict
 from dyna_ail.config.registry import MODEL_FREE, PLANNERS
 from dyna_ail.demos import Demonstrations, ExpertPairs
-from dyna_ail.errors import InputError, one_line
+from dyna_ail.errors import InputError, brief, one_line
 from dyna_ail.learning import archive, interfaces
 from dyna_ail.learning.cloning import clone
 from dyna_ail.learning.discriminator import Discriminator
@@ -61,12 +61,13 @@ class DynaAIL:
         planner: Callable[..., Planner] | None = None,
     ) -> None:
         self.config = config = config or Config()
+        _check_arguments(env, demonstrations)
         demonstrations.check(env.observation_space, env.action_space)
         if isinstance(demonstrations, Demonstrations):
             rng = np.random.default_rng(config.seed)
             demonstrations = demonstrations.select(config.trajectories, config.every, env.action_space, rng)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.expert = torch.as_tensor(demonstrations.obs), torch.as_tensor(demonstrations.action)
+        self.expert = torch.tensor(demonstrations.obs), torch.tensor(demonstrations.action)
 
         scaling = Scaling.of(demonstrations.obs, env.action_space, config.observation_floor, config.seen)
         # SB3 draws its weights and minibatches from the global generators of torch and numpy, which this call seeds.
@@ -129,16 +130,15 @@ class DynaAIL:
         """Algorithm 1, until ``interactions`` real steps are spent in all (by default ``config.interactions``).
 
         ``callback(self)`` is called before the first iteration and after each one; :attr:`metrics` holds the
-        iteration's diagnostics. It stops the learning by returning False. ``before_step()`` is called before every
-        real step; :meth:`state_dict` may be taken in both.
+        iteration's diagnostics. It stops the learning by returning False (NumPy's as well). ``before_step()`` is called
+        before every real step; :meth:`state_dict` may be taken in both.
 
         Raises:
-            InputError: a negative budget, or a positive one where neither phase learns.
+            InputError: a budget that is negative or no whole number, or a positive one where neither phase learns.
             EnvironmentFailure: the environment raised, hung, or returned something else than its space says.
             NonFiniteError: a loss, gradient, weight or observation is not finite; names the part.
         """
-        budget = self.config.interactions if interactions is None else interactions
-        self._check_budget(budget)
+        budget = self._budget(self.config.interactions if interactions is None else interactions)
         self.replay.reserve(budget)
         generator = self.generator
 
@@ -146,7 +146,7 @@ class DynaAIL:
             self.started = True
             self._log(cloning=clone(self.rollout.policy, *self.expert, self.config.cloning, generator))
             polyak_update(self.policy, self.agent.policy, rate=1.0)
-            if callback(self) is False:
+            if _says_stop(callback(self)):
                 return self
         while self.interactions < budget:
             # Line 3: sample trajectories with the policy on the environment.
@@ -180,11 +180,14 @@ class DynaAIL:
                 policy=phases.metrics(),
                 seconds=phases.seconds,
             )
-            if callback(self) is False:
+            if _says_stop(callback(self)):
                 break
         return self
 
-    def _check_budget(self, budget: int) -> None:
+    def _budget(self, interactions: float) -> int:
+        budget = int(interactions)
+        if budget != interactions:
+            raise InputError(f"the number of interactions must be whole; got {interactions}.")
         if not self._handed_in:
             self.config.check_budget(budget)
         elif budget < 0:
@@ -193,6 +196,7 @@ class DynaAIL:
             raise InputError(
                 f"nothing would learn from {budget} interactions: neither phase that was handed in learns."
             )
+        return budget
 
     def _held_out_error(self, segment: Segment) -> dict[str, float]:
         """The forward model's error by depth 1..T_p on trajectories that it has not been trained on yet."""
@@ -206,6 +210,11 @@ class DynaAIL:
         with torch.no_grad():
             if not self.rollout.policy.discrete:
                 self.metrics["policy/std"] = self.rollout.policy.log_std.exp().mean().item()
+
+    def __repr__(self) -> str:
+        phases = f"{type(self.model_free).__name__}, {type(self.planner).__name__}"
+        done = f"{self.interactions:,} of {self.config.interactions:,} interactions"
+        return f"<{type(self).__name__}: {phases}; {done}, {self.iteration:,} iterations>"
 
     def state_dict(self) -> dict[str, Any]:
         """All that the learning goes on from, between two real steps or in a callback: tensors and plain numbers.
@@ -314,3 +323,26 @@ class DynaAIL:
                 "the environment could not be brought back to where it was: it begins a new episode.", stacklevel=2
             )
         return learner
+
+
+def _check_arguments(env: object, demonstrations: object) -> None:
+    """Refuse what is often given instead.
+
+    Raises:
+        InputError: says what is expected.
+    """
+    if not isinstance(demonstrations, Demonstrations | ExpertPairs):
+        how = f": Demonstrations.load({str(demonstrations)!r})" if isinstance(demonstrations, str | Path) else ""
+        raise InputError(
+            f"demonstrations must be Demonstrations or ExpertPairs, got {brief(demonstrations)}. Read the file{how}."
+        )
+    if isinstance(env, gymnasium.vector.VectorEnv) or type(env).__module__.startswith("stable_baselines3."):
+        raise InputError(f"env must be a single environment; got the vector environment {type(env).__name__}.")
+    if not isinstance(env, gymnasium.Env):
+        how = f": gymnasium.make({env!r})" if isinstance(env, str) else ""
+        raise InputError(f"env must be a gymnasium.Env; got {brief(env)}. Make one first{how}.")
+
+
+def _says_stop(answer: object) -> bool:
+    """Whether a callback has returned False, of Python or of NumPy."""
+    return isinstance(answer, bool | np.bool_ | np.ndarray) and not np.any(answer)

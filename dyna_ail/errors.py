@@ -67,10 +67,15 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def ordinal(number: int) -> str:
+def number(value: float) -> str:
+    """A return or reward for people: one decimal, or three digits where it is small."""
+    return f"{value:,.1f}" if value == 0 or abs(value) >= 10 else f"{value:.3g}"
+
+
+def ordinal(place: int) -> str:
     """1st, 2nd, 3rd, 4th, ..., 11th, 12th, 13th, ..., 21st."""
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"
+    suffix = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{suffix}"
 
 
 def nearest(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ def guarded(work: Callable[[], int | None]) -> int:
     """Do the work and return the exit code. Errors that the user can mend print one line and no traceback."""
     if "" not in sys.path:
         sys.path.append("")  # for module:id in the current folder; last, so that it shadows nothing
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding cannot show
     try:
         return work() or 0
     except InputError as error:
@@ -28,6 +32,9 @@ def guarded(work: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
+        if "home directory" in str(error):  # pathlib's words
+            print("error: no home directory is known: set the environment variable HOME.", file=sys.stderr)
+            return 2
         if not out_of_memory(error):
             raise
         print(

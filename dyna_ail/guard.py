@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import threading
@@ -50,19 +51,20 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         found = self._watched(lambda: self.env.reset(seed=seed, options=options))
         if not (isinstance(found, tuple) and len(found) == 2):
             self._fail(f"returned {brief(found)}, not (observation, info)")
-        self._check(*found)
-        return found
+        obs, info = found
+        return self._observation(obs), self._info(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, checked."""
         self.steps, self.in_episode = self.steps + 1, self.in_episode + 1
         if self.in_episode > self.longest and time_limit(self) is None:
             self._fail("has not ended its episode, and has no time limit: register it with max_episode_steps")
-        found = self._watched(lambda: self.env.step(action))
+        given = copy.deepcopy(action)  # some environments change their argument
+        found = self._watched(lambda: self.env.step(given))
         if not (isinstance(found, tuple) and len(found) == 5):
             self._fail(f"returned {brief(found)}, not (observation, reward, terminated, truncated, info)")
         obs, reward, *flags, info = found
-        self._check(obs, info)
+        obs, info = self._observation(obs), self._info(info)
         try:
             float(reward)
         except (TypeError, ValueError) as error:
@@ -70,7 +72,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         for name, flag in zip(("terminated", "truncated"), flags, strict=True):
             if not isinstance(flag, bool | np.bool_ | int):
                 self._fail(f"returned {brief(flag)} as {name}, not True or False")
-        return found
+        return obs, reward, *flags, info
 
     def close(self) -> None:
         """Close. Errors are ignored: nothing depends on the environment any more."""
@@ -88,7 +90,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         except (Exception, SystemExit) as error:  # some simulators exit when their window is closed
             self._fail(f"raised {type(error).__name__}: {one_line(error).removesuffix('.')}", error)
 
-    def _check(self, obs: Any, info: Any) -> None:
+    def _observation(self, obs: Any) -> np.ndarray:
+        """A copy in the type that the space declares: the environment may write its next observation over this one."""
         space = self.observation_space
         try:
             found = np.asarray(obs)
@@ -98,8 +101,21 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._fail(f"returned an observation of shape {found.shape}, its space says {space.shape}")
         if found.dtype.kind not in "fiub":
             self._fail(f"returned an observation of type {found.dtype}, its space says {space.dtype}")
+        with np.errstate(all="ignore"):
+            declared = found.astype(space.dtype, copy=True)
+            changed = declared != found if declared.dtype.kind in "iub" else np.isfinite(found) & ~np.isfinite(declared)
+        if changed.any():
+            before, after = found[changed].flat[0], declared[changed].flat[0]
+            self._fail(
+                f"returned the observation {before}, which the type of its space, {space.dtype}, changes to {after}. "
+                "Declare the space with a type that holds its values, such as float32"
+            )
+        return declared
+
+    def _info(self, info: Any) -> dict[str, Any]:
         if not isinstance(info, dict):
             self._fail(f"returned {brief(info)} as info, not a dictionary")
+        return info
 
     def _fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
         where = f"in a reset after {self.steps:,} steps"

@@ -9,6 +9,9 @@ from gymnasium import Space, spaces
 
 from dyna_ail.errors import InputError
 
+FEWEST_STEPS = 1000
+"""Numbers that single precision must have between the bounds of an action."""
+
 
 def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> None:
     """Refuse spaces that the package does not handle.
@@ -32,8 +35,27 @@ def check_spaces(observation_space: Space[Any], action_space: Space[Any]) -> Non
         raise InputError(f"a Box of actions must be of floats, got {action_space}: round them in a wrapper.")
     if not action_space.is_bounded() or (action_space.low >= action_space.high).any():
         raise InputError(
-            f"a Box of actions needs finite bounds, low below high, got {action_space}: "
-            "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction."
+            f"a Box of actions needs finite bounds, low below high, got {action_space}: give the environment a "
+            "gymnasium.wrappers.TransformAction whose action_space has the bounds of your demonstrations' actions."
+        )
+    _check_precision(action_space)
+
+
+def _check_precision(space: spaces.Box) -> None:
+    """Refuse bounds between which the single precision of networks has too few numbers, or none.
+
+    Raises:
+        InputError: names the component.
+    """
+    with np.errstate(over="ignore"):
+        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+        range_, step = high - low, np.spacing(np.maximum(np.abs(low), np.abs(high)))
+        coarse = ~(np.isfinite(range_) & (range_ >= FEWEST_STEPS * step))
+    if coarse.any():
+        k = int(np.argmax(coarse))
+        raise InputError(
+            f"component {k} of the actions goes from {space.low[k]!s} to {space.high[k]!s}: single precision does not "
+            "resolve that. Give the environment a wrapper whose actions go from -1 to 1."
         )
 
 

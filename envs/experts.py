@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalizati
 
 from dyna_ail.envs.sb3_policy import acting
 from dyna_ail.envs.tasks import make_env, versions
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, number
 from dyna_ail.files import replacing
 from dyna_ail.guard import LONGEST, Guard
 from dyna_ail.spaces import check_spaces
@@ -267,7 +267,9 @@ class _Keeper(BaseCallback):
         _write_json(asdict(last), self.out / "last.json")
         if self.verbose:
             minutes = last.seconds / 60
-            print(f"{last.steps:,} steps, {minutes:.1f} min: return {mean:,.1f}, best {last.best:,.1f}", flush=True)
+            print(
+                f"{last.steps:,} steps, {minutes:.1f} min: return {number(mean)}, best {number(last.best)}", flush=True
+            )
 
 
 def _write_json(values: dict[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dyna_ail.demos import Demonstrations, Trajectory, check_place
-from dyna_ail.envs.sb3_policy import Policy, actor
+from dyna_ail.envs.sb3_policy import Policy, Settings, actor
 from dyna_ail.envs.tasks import BUNDLED, make_env, versions
 from dyna_ail.errors import InputError, one_line
 from dyna_ail.files import load_weights
@@ -48,7 +48,7 @@ def record_episodes(task: str, policy: Policy, episodes: int, seed: int) -> tupl
         obs, _ = env.reset(seed=reset_seed)
         observations, actions, rewards, ended = [obs], [], [], False
         while not ended:
-            action = policy(obs)
+            action = np.array(policy(obs.copy()))  # copies: a policy may write over what it is given, and gives
             obs, reward, terminated, truncated, _ = env.step(action)
             observations.append(obs)
             actions.append(action)
@@ -83,7 +83,7 @@ def read_expert(task: str, folder: Path) -> tuple[dict[str, Any], Policy]:
         env = make_env(task)
         with (folder / "policy.pth").open("rb") as file:
             weights = load_weights(file)
-        policy = actor(weights, None, env.observation_space, env.action_space)
+        policy = actor(weights, Settings(), env.observation_space, env.action_space)
         env.close()
         if about["observation_mean"] is None:
             return about, policy
@@ -139,7 +139,7 @@ def record_demonstrations(
         raise InputError(f"--thinned must be at least 1; got {thinned}.")
     check_place(out)
     played, reset_seeds = record_episodes(task, policy, max(episodes, REFERENCE_EPISODES), seed)
-    returns = [round(trajectory.return_, 3) for trajectory in played]
+    returns = [trajectory.return_ for trajectory in played]
     random_mean, _ = random_return(task)
     given = "" if expert is None else f" --expert {shlex.quote(str(expert))}"
     metadata = {
@@ -149,8 +149,8 @@ def record_demonstrations(
         "seed": seed,
         "reset_seeds": reset_seeds[:episodes],
         "returns": returns[:episodes],
-        "expert_return": round(float(np.mean(returns)), 3),
-        "expert_std": round(float(np.std(returns)), 3),
+        "expert_return": float(np.mean(returns)),
+        "expert_std": float(np.std(returns)),
         "expert_episodes": len(returns),
         "random_return": random_mean,
         "random_episodes": REFERENCE_EPISODES,
@@ -182,7 +182,7 @@ def random_return(task: str, episodes: int = REFERENCE_EPISODES, seed: int = 0) 
             ended = terminated or truncated
         returns.append(total)
     env.close()
-    return round(float(np.mean(returns)), 3), round(float(np.std(returns)), 3)
+    return float(np.mean(returns)), float(np.std(returns))
 
 
 def _reset_seeds(seed: int, episodes: int) -> list[int]:

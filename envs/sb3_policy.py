@@ -10,6 +10,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,24 @@ _FAMILIES = (
     (r"q_net\.q_net\.(\d+)", None, "DQN", "ReLU"),
 )
 _ACTIVATIONS = ("ReLU", "Tanh", "ELU", "SiLU", "GELU", "LeakyReLU")
+_HARMLESS = {
+    *("net_arch", "ortho_init", "log_std_init", "full_std", "use_expln", "use_sde", "optimizer_class"),
+    *("optimizer_kwargs", "share_features_extractor", "normalize_images", "n_critics", "n_quantiles"),
+    *("features_extractor_class", "features_extractor_kwargs", "activation_fn", "squash_output", "clip_mean"),
+}
+"""Settings of a policy that are understood, or that do not matter to its deterministic actions."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an archive says of its policy beside the weights."""
+
+    activation: str | None = None
+    """Name of a class in torch.nn; None for SB3's default for this kind of policy."""
+    squash: bool = False
+    """Whether an on-policy mean is squashed by a tanh to the bounds (gSDE with ``squash_output=True``)."""
+    clip_mean: float = 2.0
+    """Bound on SAC's mean before its tanh, with gSDE."""
 
 
 def read_policy(path: Path, observation_space: Space[Any], action_space: Space[Any]) -> Policy:
@@ -56,8 +75,8 @@ def read_policy(path: Path, observation_space: Space[Any], action_space: Space[A
         check_archive(path)
         with zipfile.ZipFile(path) as archive:
             weights = load_weights(archive.open("policy.pth"))
-            activation = _activation(archive.read("data"))
-        return actor(weights, activation, observation_space, action_space)
+            settings = _settings(archive.read("data"))
+        return actor(weights, settings, observation_space, action_space)
     except InputError as error:
         raise InputError(f"the policy {str(path)!r} cannot be used: {error}") from error
     except Exception as error:  # a damaged archive fails in torch, zipfile or json, each in its own way
@@ -77,13 +96,13 @@ def acting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def actor(
-    weights: Mapping[str, Tensor], activation: str | None, observation_space: Space[Any], action_space: Space[Any]
+    weights: Mapping[str, Tensor], settings: Settings, observation_space: Space[Any], action_space: Space[Any]
 ) -> Policy:
     """The deterministic policy with these weights.
 
     Args:
         weights: an SB3 policy's state dict.
-        activation: name of the class in torch.nn; SB3's default for this kind of policy if None.
+        settings: of the policy.
         observation_space: the task's.
         action_space: the task's.
 
@@ -93,7 +112,7 @@ def actor(
     check_spaces(observation_space, action_space)
     hidden, output, algorithms, default = _family(weights)
     on_policy = output == "action_net"
-    activation = activation or default
+    activation = settings.activation or default
     if activation not in _ACTIVATIONS:
         raise InputError(f"its activation is {activation!r}; understood are {', '.join(_ACTIVATIONS)}.")
     names = sorted((n for n in weights if re.fullmatch(rf"{hidden}\.weight", n)), key=lambda n: int(n.split(".")[-2]))
@@ -102,7 +121,7 @@ def actor(
     layers = [_linear(weights, name) for name in names]
     modules = [module for layer in layers for module in (layer, getattr(nn, activation)())][:-1]
     if output is not None and names[-1].endswith(".0.weight"):
-        modules.append(nn.Hardtanh(-2.0, 2.0))  # what SAC with generalised noise (gSDE) puts on its mean
+        modules.append(nn.Hardtanh(-settings.clip_mean, settings.clip_mean))  # SAC with generalised noise (gSDE)
     network = nn.Sequential(*modules).requires_grad_(False)
     discrete = algorithms == "DQN" or (on_policy and isinstance(action_space, spaces.Discrete))
     kind = "Discrete" if isinstance(action_space, spaces.Discrete) else "Box"
@@ -117,7 +136,7 @@ def actor(
         out = network(torch.as_tensor(obs, dtype=torch.float32)[None])[0]
         if isinstance(action_space, spaces.Box):
             low, high = (bound.astype(np.float32) for bound in (action_space.low, action_space.high))
-            if on_policy:
+            if on_policy and not settings.squash:
                 return np.clip(out.numpy(), low, high)
             return low + 0.5 * (torch.tanh(out).numpy() + 1.0) * (high - low)  # SB3 squashes these to the bounds
         return np.asarray(int(out.argmax()))
@@ -143,7 +162,25 @@ def _linear(weights: Mapping[str, Tensor], name: str) -> nn.Linear:
     return layer
 
 
-def _activation(data: bytes) -> str | None:
-    """The activation named in the readable part of an archive's ``data``. The pickles in it are not opened."""
-    found = re.search(r"torch\.nn\.modules\.activation\.(\w+)", str(json.loads(data).get("policy_kwargs", {})))
-    return found.group(1) if found else None
+def _settings(data: bytes) -> Settings:
+    """The policy's settings in the readable part of an archive's ``data``. The pickles in it stay shut.
+
+    Raises:
+        InputError: the policy is of a class of its own, or has settings that change its actions in an unknown way.
+    """
+    about = json.loads(data)
+    home = about.get("policy_class", {}).get("__module__", "stable_baselines3")
+    if not home.startswith(("stable_baselines3.", "sb3_contrib.")) and home != "stable_baselines3":
+        raise InputError(f"its policy is a class of {home}: only those of Stable-Baselines3 are understood.")
+    given = {key: str(value) for key, value in about.get("policy_kwargs", {}).items() if not key.startswith(":")}
+    unknown = sorted(given.keys() - _HARMLESS)
+    extractor = given.get("features_extractor_class", "FlattenExtractor")
+    if unknown or "FlattenExtractor" not in extractor:
+        name = unknown[0] if unknown else "features_extractor_class"
+        raise InputError(f"its policy was made with {name}={given[name][:60]}, which is not understood.")
+    activation = None
+    if "activation_fn" in given:
+        found = re.search(r"torch\.nn\.modules\.activation\.(\w+)", given["activation_fn"])
+        activation = found.group(1) if found else given["activation_fn"]
+    squash = given.get("squash_output") == "True" and bool(about.get("use_sde"))
+    return Settings(activation, squash, float(given.get("clip_mean", Settings.clip_mean)))

@@ -535,7 +535,7 @@ def test_planning_imitates_a_controller(seed):
     config = make_config(
         "model-based",
         seed=seed,
-        interactions=1200,
+        interactions=1000,
         steps_per_iteration=200,
         discount=0.95,
         **{

@@ -9,9 +9,9 @@ from kill import Killer, problems
 
 
 def test_ends_as_if_never_killed(tmp_path: Path):
-    killer = Killer(tmp_path, kills=3)
+    killer = Killer(tmp_path, kills=2)
     told = killer.run(say=False)
-    assert told.startswith("3 kills, ") and killer.resumed_at
+    assert told.startswith("2 kills, ") and killer.resumed_at
 
 
 GOOD = "interactions,loss\n100,0.5\n200,nan\n"

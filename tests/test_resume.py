@@ -74,9 +74,11 @@ GENERATORS: dict[str, tuple[Callable[[int], Any], Callable[[Any], float]]] = {
 """Sources of random numbers: how each is made with a seed, and what draws from it."""
 LEARNING = [preset for preset, values in PRESETS.items() if values.get("interactions") != 0]
 CLONING = [preset for preset in PRESETS if preset not in LEARNING]
-TASKS = ("CartPole-v1", "Hopper-v5", "HalfCheetah-v5")
-CASES = [pytest.param(task, preset, {}, id=f"{task}-{preset}") for task in TASKS for preset in LEARNING]
-CASES += [pytest.param(task, "dyna-ail", ODD, id=f"{task}-odd") for task in TASKS[:2]]
+NEVER_FALLS = ("gail", "model-based")
+"""Presets that are tried on HalfCheetah, whose episodes end at the time limit alone, and not on Hopper."""
+CASES = [("CartPole-v1", preset, {}) for preset in LEARNING]
+CASES += [("HalfCheetah-v5" if preset in NEVER_FALLS else "Hopper-v5", preset, {}) for preset in LEARNING]
+CASES += [(task, "dyna-ail", ODD) for task in ("CartPole-v1", "Hopper-v5")]
 
 
 def small(task: str = "CartPole-v1", preset: str = "dyna-ail", **values: Any) -> RunConfig:
@@ -106,7 +108,9 @@ def interrupter(monkeypatch: pytest.MonkeyPatch) -> Interrupter:
 # The same bits
 
 
-@pytest.mark.parametrize(("task", "preset", "values"), CASES)
+@pytest.mark.parametrize(
+    ("task", "preset", "values"), CASES, ids=[f"{task}-{'odd' if odd else preset}" for task, preset, odd in CASES]
+)
 def test_ends_bit_for_bit_as_if_never_interrupted(
     task: str,
     preset: str,
@@ -124,7 +128,9 @@ def test_ends_bit_for_bit_as_if_never_interrupted(
     ends = [at for at in interrupter.between_episodes if 0 < at < config.learner.interactions]
     assert len(ends) > 2 and (not values or learned["rollout"]["lost"] > 2), "the case tries less than it says"
     segment, last = config.learner.steps_per_iteration, config.learner.interactions - 1
-    points = {0, 1, segment // 2, segment, segment + 7, last - segment + 4, last, *ends[1:3]}
+    points = {0, segment // 2, segment, last, *ends[1:2]}
+    if preset == "dyna-ail":  # the others have no more states that differ
+        points |= {1, segment + 7, last - segment + 4, *ends[2:3]}
 
     assert interrupter.run_in_pieces(config, tmp_path / "pieces", stops=sorted(points)) == expected
     assert state(interrupter.learner) == learned
@@ -132,19 +138,18 @@ def test_ends_bit_for_bit_as_if_never_interrupted(
     assert files(tmp_path / "pieces") == files(tmp_path / "whole") == FILES
 
 
-@pytest.mark.parametrize("task", TASKS[:2])
-def test_a_killed_run_makes_again_what_came_after_the_checkpoint(task: str, interrupter: Interrupter, tmp_path: Path):
-    config = small(task, **ODD)
+def test_a_killed_run_makes_again_what_came_after_the_checkpoint(interrupter: Interrupter, tmp_path: Path):
+    config = small("Hopper-v5", **ODD)
     expected = interrupter.run(config, tmp_path / "whole")
     learned = state(interrupter.learner)
-    often = small(task, **ODD, **{"safety.checkpoint_every": 37})
+    often = small("Hopper-v5", **ODD, **{"safety.checkpoint_every": 37})
     kills = (0, 36, 60, 111, 210, 260, 299)
     assert interrupter.run_in_pieces(often, tmp_path / "pieces", stops=(38, 250), kills=kills) == expected
     assert state(interrupter.learner) == learned
     assert files(tmp_path / "pieces") == FILES
 
 
-@pytest.mark.parametrize("at", [0, 1, 50, 100, 107, 199, 299])
+@pytest.mark.parametrize("at", [0, 100, 107, 299])
 def test_a_single_interruption_leaves_no_trace(
     at: int, interrupter: Interrupter, tmp_path: Path, whole: dict[str, Any]
 ):
@@ -169,13 +174,12 @@ def test_the_same_bits_from_the_environment_own_generator(
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", [kind for kind in GENERATORS if kind != "os.urandom"])
-def test_the_same_bits_from_the_generator_of_a_wrapper(
-    kind: str, interrupter: Interrupter, tmp_path: Path, demos: Path, monkeypatch: pytest.MonkeyPatch, capsys
+def test_the_same_bits_from_the_generators_of_a_wrapper(
+    interrupter: Interrupter, tmp_path: Path, demos: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    """Interrupted between two episodes and within one."""
+    """Of every kind at once. Interrupted between two episodes and within one."""
     config = small("Jittery-v0", demos=str(demos))
-    monkeypatch.setattr(Jittery, "kind", kind)
+    monkeypatch.setattr(Jittery, "kinds", [kind for kind in GENERATORS if kind != "os.urandom"])
     expected = interrupter.run(config, tmp_path / "whole")
     learned = state(interrupter.learner)
     between = next(at for at in interrupter.between_episodes if at > 100)
@@ -276,17 +280,19 @@ class Foreign(CartPoleEnv):
 
 
 class Jittery(gymnasium.Wrapper):
-    """CartPole whose sensors are noisy, from a generator of the wrapper's own, of the given kind."""
+    """CartPole whose sensors are noisy, from generators of the wrapper's own, one of each of the given kinds."""
 
-    kind, seed, inside = "np.random.Generator", 7, CartPoleEnv
+    kinds, seed, inside = ("np.random.Generator",), 7, CartPoleEnv
 
     def __init__(self) -> None:
         super().__init__(self.inside())
-        self.make, self.draw = GENERATORS[self.kind]
-        self.source = self.make(self.seed)
+        self.sources = self.make(self.seed)
+
+    def make(self, seed: int) -> list[Any]:
+        return [GENERATORS[kind][0](seed) for kind in self.kinds]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        self.source = self.source if seed is None else self.make(seed)
+        self.sources = self.sources if seed is None else self.make(seed)
         obs, info = self.env.reset(seed=seed, options=options)
         return self.noisy(obs), info
 
@@ -295,7 +301,8 @@ class Jittery(gymnasium.Wrapper):
         return (self.noisy(obs), *rest)
 
     def noisy(self, obs: np.ndarray) -> np.ndarray:
-        return obs + np.float32(0.01 * self.draw(self.source))
+        noise = (GENERATORS[kind][1](source) for kind, source in zip(self.kinds, self.sources, strict=True))
+        return obs + np.float32(0.01 * sum(noise))
 
 
 class Unseeded(Jittery):
@@ -309,7 +316,7 @@ class Unseeded(Jittery):
 class Random(Jittery):
     """Its noise is the system's, which nobody can bring back."""
 
-    kind, inside = "os.urandom", Endless
+    kinds, inside = ("os.urandom",), Endless
 
 
 for environment in (Noisy, Restless, Foreign, Jittery, Unseeded, Random):
@@ -321,8 +328,9 @@ WARNING = (
 )
 
 
-@pytest.mark.parametrize("task", ["Restless-v0", "Random-v0"])
-@pytest.mark.parametrize("at", [105, 200], ids=["within a segment", "between segments"])
+@pytest.mark.parametrize(
+    ("task", "at"), [("Restless-v0", 105), ("Random-v0", 200)], ids=["within a segment", "between segments"]
+)
 def test_an_episode_that_cannot_be_repeated_is_cut(
     at: int, task: str, interrupter: Interrupter, tmp_path: Path, demos: Path, capsys
 ):
@@ -538,11 +546,11 @@ def test_other_versions_are_told(stopped: Path, capsys):
     assert after["versions"]["torch"] == "1.0", "and those of the start"
 
 
-@pytest.mark.parametrize("name", ["progress.csv", "diagnostics.csv"])
 @pytest.mark.parametrize("end", ["7,7,7\n", "1,2", "\x00\xff" * 5000], ids=["row", "half a row", "noise"])
-def test_tables_that_have_grown_are_cut(name: str, end: str, stopped: Path, stopped_once: tuple[Path, Any]):
-    with (stopped / name).open("a", encoding="latin-1") as file:
-        file.write(end)
+def test_tables_that_have_grown_are_cut(end: str, stopped: Path, stopped_once: tuple[Path, Any]):
+    for name in ("progress.csv", "diagnostics.csv"):
+        with (stopped / name).open("a", encoding="latin-1") as file:
+            file.write(end)
     assert resumed(stopped) == 0
     assert outcome(stopped) == stopped_once[1]
 

@@ -160,13 +160,14 @@ def test_a_task_without_a_time_limit_is_told(config: RunConfig, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("random", [100.0, 500.0])
-def test_references_that_make_no_score_are_refused(config: RunConfig, tmp_path: Path, random: float):
+def test_references_that_make_no_score_are_told(config: RunConfig, tmp_path: Path, random: float, capsys):
     found = Demonstrations.load(str(config.demos))
     metadata = {**found.metadata, "expert_return": 100.0, "random_return": random}
     Demonstrations(found.trajectories, metadata).save(tmp_path / "demos.npz")
-    with pytest.raises(InputError, match=f"must be above that of random actions, score 0; got 100 and {random:g}"):
-        train(with_values(config, {"demos": str(tmp_path / "demos.npz")}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    train(with_values(config, {"demos": str(tmp_path / "demos.npz")}), tmp_path / "run")
+    told = f"the demonstrator's return, 100.0, is not above that of random actions, {random:.1f}: there are no scores."
+    assert told in capsys.readouterr().err
+    assert np.isnan(read(tmp_path / "run").progress["score"]).all()
 
 
 def test_task_without_demonstrations_says_what_to_give():

@@ -16,9 +16,10 @@ import sb3_contrib
 import stable_baselines3
 import torch
 from gymnasium.spaces import Box
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from dyna_ail.envs.sb3_policy import acting, actor, read_policy
+from dyna_ail.envs.sb3_policy import Settings, acting, actor, read_policy
 from dyna_ail.errors import InputError
 
 BOX, DISCRETE = "Pendulum-v1", "CartPole-v1"
@@ -30,6 +31,10 @@ CASES = [
     ("A2C", DISCRETE, SMALL),
     ("SAC", BOX, SMALL),
     ("SAC", BOX, {**SMALL, "use_sde": True}),
+    ("SAC", BOX, {**SMALL, "use_sde": True, "clip_mean": 1.5}),
+    ("PPO", BOX, {**SMALL, "use_sde": True}),
+    ("PPO", BOX, {**SMALL, "use_sde": True, "squash_output": True}),
+    ("A2C", BOX, {**SMALL, "use_sde": True, "squash_output": True, "activation_fn": nn.SiLU}),
     ("TQC", BOX, {**SMALL, "activation_fn": nn.Tanh}),
     ("TD3", BOX, SMALL),
     ("DDPG", BOX, {"net_arch": [8]}),
@@ -39,10 +44,11 @@ CASES = [
 
 def model(name: str, task: str, policy_kwargs: dict[str, Any]) -> Any:
     kind = getattr(stable_baselines3, name, None) or getattr(sb3_contrib, name)
+    network = "MlpLstmPolicy" if name == "RecurrentPPO" else "MlpPolicy"
     kwargs = dict(policy_kwargs)
     outer = {"use_sde": kwargs.pop("use_sde")} if "use_sde" in kwargs else {}
     small = {"buffer_size": 10} if hasattr(kind, "train") and name in ("SAC", "TQC", "TD3", "DDPG", "DQN") else {}
-    return kind("MlpPolicy", gymnasium.make(task), policy_kwargs=kwargs, device="cpu", seed=3, **outer, **small)
+    return kind(network, gymnasium.make(task), policy_kwargs=kwargs, device="cpu", seed=3, **outer, **small)
 
 
 @pytest.mark.parametrize(("name", "task", "policy_kwargs"), CASES)
@@ -78,7 +84,7 @@ def test_the_acting_weights_are_enough_and_few() -> None:
     assert {name.split(".")[0] for name in weights} == {"actor"}
     assert sum(w.numel() for w in weights.values()) == (3 * 256 + 256) + (256 * 256 + 256) + (256 + 1)
     obs = np.ones(3, dtype=np.float32)
-    ours = actor(weights, None, env.observation_space, env.action_space)
+    ours = actor(weights, Settings(), env.observation_space, env.action_space)
     np.testing.assert_array_equal(ours(obs), theirs.predict(obs, deterministic=True)[0])
 
 
@@ -90,6 +96,7 @@ def test_the_acting_weights_are_enough_and_few() -> None:
         ("DQN", DISCRETE, BOX, "policy of DQN; the task has Box actions"),
         ("PPO", BOX, DISCRETE, "maps 3 numbers to 1; the task needs 4 to 2"),
         ("CrossQ", BOX, BOX, "not a plain MLP policy of PPO"),
+        ("RecurrentPPO", BOX, BOX, "not a plain MLP policy of PPO|class of|maps 256 numbers"),
     ],
 )
 def test_other_policies_are_refused(name: str, task: str, other: str, message: str, tmp_path: Path) -> None:
@@ -157,3 +164,41 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
             f.write(bytes(1 << 20))
     with pytest.raises(InputError, match="unpacks to more than 64 MiB"):
         read_policy(tmp_path / "bomb.zip", env.observation_space, env.action_space)
+
+
+class Doubling(FlattenExtractor):
+    """An extractor without weights: nothing in them tells of it."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(observations)
+
+
+@pytest.mark.parametrize(
+    ("policy_kwargs", "message"),
+    [
+        (
+            {"features_extractor_class": Doubling},
+            "features_extractor_class=.*Doubling.*, which is not understood",
+        ),
+        ({"activation_fn": nn.Softsign}, "its activation is 'Softsign'"),
+        ({"activation_fn": Doubling}, "its activation is .*Doubling"),
+    ],
+)
+def test_settings_that_change_the_actions_are_refused(
+    policy_kwargs: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = model("PPO", BOX, SMALL)
+    theirs.policy_kwargs = {**SMALL, **policy_kwargs}
+    theirs.save(tmp_path / "policy.zip")
+    env = gymnasium.make(BOX)
+    with pytest.raises(InputError, match=message):
+        read_policy(tmp_path / "policy.zip", env.observation_space, env.action_space)
+
+
+def test_a_policy_of_a_class_of_its_own_is_refused(tmp_path: Path) -> None:
+    theirs = model("PPO", BOX, SMALL)
+    theirs.policy_class = type("Mine", (theirs.policy_class,), {"__module__": __name__})
+    theirs.save(tmp_path / "policy.zip")
+    env = gymnasium.make(BOX)
+    with pytest.raises(InputError, match=f"its policy is a class of {__name__}"):
+        read_policy(tmp_path / "policy.zip", env.observation_space, env.action_space)

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cartpole import TINY
 from runs import make_run
+from stand_in import FINISHES, python
 
 from dyna_ail.cli import main
 from dyna_ail.config import parse_value, to_dict
@@ -35,6 +37,19 @@ def small(*vary: str) -> list[str]:
 def options(*vary: str, out: Path, seeds: int = 1, jobs: int = 2) -> list[str]:
     pairs = [word for text in small(*vary) for word in ("--vary", text)]
     return ["sweep", "--out", str(out), "--seeds", str(seeds), "--jobs", str(jobs), *pairs]
+
+
+StandIn = Callable[..., None]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Lets what ``stand_in.py`` makes run in place of the real runs."""
+
+    def use(deed: str = FINISHES) -> None:
+        monkeypatch.setattr(sys, "executable", python(tmp_path, deed))
+
+    return use
 
 
 @pytest.mark.parametrize(
@@ -123,25 +138,23 @@ def test_what_would_fail_in_every_run_is_told_before_the_first(tmp_path: Path, c
     assert "choose another --out" in capsys.readouterr().err
 
 
-def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch):
-    """An empty folder is no run: it was killed before its first line."""
-    (tmp_path / "sweep" / "CartPole-v1" / "planner.horizon=2" / "0").mkdir(parents=True)
+def test_a_sweep_runs_once_and_is_skipped_then(tmp_path: Path, stand_in: StandIn, capfd: pytest.CaptureFixture[str]):
+    stand_in()
     command = options("planner.horizon=2,3", out=tmp_path / "sweep")
-    monkeypatch.setattr("sys.argv", ["dyna-ail", *command])
     assert main(command) == 0
     assert "2 of 2 runs finished" in capfd.readouterr().out
     files = sorted(tmp_path.rglob("progress.csv"))
     assert [file.parent.parent.name for file in files] == ["planner.horizon=2", "planner.horizon=3"]
-    assert len(list(tmp_path.rglob("policy.zip"))) == 2
-    told = json.loads((files[0].parent / "versions.json").read_text())["command"]
-    assert shlex.split(told) == ["dyna-ail", *command], "how to make the run again"
     before = [file.stat().st_mtime_ns for file in files]
     assert main(command) == 0
     assert "2 runs, 2 of them finished before" in capfd.readouterr().out
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_ablate_compares_the_phases_at_equal_interactions(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_ablate_compares_the_phases_at_equal_interactions(
+    tmp_path: Path, stand_in: StandIn, capfd: pytest.CaptureFixture[str]
+):
+    stand_in()
     out = tmp_path / "phases"
     command = ["ablate", *options(out=out)[1:]]
     assert main([*command, "--vary", "preset=bc"]) == 2
@@ -179,13 +192,40 @@ gymnasium.register("Broken-v0", Broken, max_episode_steps=500)
 """
 
 
-def test_a_run_that_fails_stops_no_other_and_is_named(
+def wait_for_an_iteration(folder: Path, sweep: subprocess.Popen[bytes]) -> None:
+    while not any(file.read_bytes().count(b"\n") > 2 for file in folder.rglob("diagnostics.csv")):
+        assert sweep.poll() is None
+        time.sleep(0.05)
+
+
+def signal_runs(signum: int, sweep: int) -> None:
+    """Send it to the processes of the runs of a sweep."""
+    subprocess.run(["pkill", f"-{signum}", "-f", "dyna_ail.runs.sweeps.cell", "-P", str(sweep)], check=True)
+
+
+@pytest.mark.slow
+def test_real_runs_save_themselves_are_taken_up_again_and_one_that_fails_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], demos: Path
 ):
+    """The first sweep is stopped as by a batch system, whose signal reaches the runs too."""
+    out = tmp_path / "sweep"
+    common = ["interactions=3000", f"demos={demos}"]
+    sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *options("task=CartPole-v1", *common, out=out)])
+    wait_for_an_iteration(out, sweep)
+    assert not list(out.rglob("checkpoint.pt"))
+    signal_runs(signal.SIGTERM, sweep.pid)
+    sweep.send_signal(signal.SIGTERM)
+    assert sweep.wait(600) == 143
+    assert capfd.readouterr().err.count("save themselves") == 1
+    run = out / "CartPole-v1" / "dyna-ail" / "0"
+    assert list(out.rglob("checkpoint.pt")) == [run / "checkpoint.pt"]
+
     (tmp_path / "broken.py").write_text(BROKEN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     monkeypatch.syspath_prepend(tmp_path)
-    command = options("task=broken:Broken-v0,CartPole-v1", f"demos={demos}", out=tmp_path / "sweep", jobs=1)
+    (out / "broken-Broken-v0" / "dyna-ail" / "0").mkdir(parents=True)  # no run: killed before its first line
+    command = options("task=broken:Broken-v0,CartPole-v1", *common, out=out, jobs=1)
+    monkeypatch.setattr("sys.argv", ["dyna-ail", *command])
     assert main(command) == 1
     captured = capfd.readouterr()
     assert "1 of 2 runs finished" in captured.out and "finished: CartPole-v1/dyna-ail/0" in captured.out
@@ -193,39 +233,55 @@ def test_a_run_that_fails_stops_no_other_and_is_named(
     assert "broken-Broken-v0/dyna-ail/0: failed. error: " in captured.err
     assert "ConnectionError: the robot is gone" in captured.err
     assert "Traceback" not in captured.err
+    assert (run / "policy.zip").exists()
+    versions = json.loads((run / "versions.json").read_text())
+    (resumed,) = versions["resumed"]
+    assert resumed["interactions"] >= 300
+    assert shlex.split(resumed["command"]) == ["dyna-ail", *command], "how to make the run again"
 
 
 def test_a_run_that_ends_early_without_an_error_is_not_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], demos: Path
+    tmp_path: Path, stand_in: StandIn, capfd: pytest.CaptureFixture[str]
 ):
-    exiting = BROKEN.replace('raise ConnectionError("the robot is gone")', '__import__("os")._exit(0)')
-    assert exiting != BROKEN
-    (tmp_path / "exiting.py").write_text(exiting.replace("Broken-v0", "Exiting-v0"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    monkeypatch.syspath_prepend(tmp_path)
-    assert main(options("task=exiting:Exiting-v0", f"demos={demos}", out=tmp_path / "sweep", jobs=1)) == 1
-    assert "exiting-Exiting-v0/dyna-ail/0: failed. exit code 0" in capfd.readouterr().err
+    """An environment may end the process."""
+    stand_in("spend(300); os._exit(0)")
+    assert main(options(out=tmp_path / "sweep", jobs=1)) == 1
+    assert "dyna-ail/0: failed. exit code 0" in capfd.readouterr().err
 
 
-def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    command = options("interactions=3000", "safety.checkpoint_every=300", out=tmp_path / "sweep", jobs=1)
-
-    def kill() -> None:
-        while not list(tmp_path.rglob("checkpoint.pt")):
-            time.sleep(0.05)
-        found = subprocess.run(
-            ["pgrep", "-f", "dyna_ail.runs.sweeps.cell", "-P", str(os.getpid())], capture_output=True, text=True
-        )
-        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
+def test_a_run_that_is_killed_is_named_and_taken_up_again(
+    tmp_path: Path, stand_in: StandIn, capfd: pytest.CaptureFixture[str]
+):
+    stand_in(f"""
+if not begun:
+    os.kill(os.getpid(), signal.SIGKILL)
+{FINISHES}
+""")
+    command = options(out=tmp_path / "sweep", jobs=1)
     assert main(command) == 1
-    killer.join(10)
     assert "dyna-ail/0: failed. killed by SIGKILL" in capfd.readouterr().err
     assert main(command) == 0
-    (versions,) = tmp_path.rglob("versions.json")
-    assert json.loads(versions.read_text())["resumed"][0]["interactions"] >= 300
+
+
+SAVES_ITSELF = f"""
+if "IN_PEACE" in os.environ:
+    checkpoint.unlink(missing_ok=True)
+    {FINISHES}
+    sys.exit()
+
+def save(signum, frame):
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    time.sleep(0.5)
+    checkpoint.touch()
+    os._exit(128 + signum)
+
+for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, save)
+(folder / "begun").touch()
+while True:
+    signal.pause()
+"""
 
 
 @pytest.mark.parametrize(
@@ -238,24 +294,35 @@ def test_a_run_that_is_killed_is_named_and_taken_up_again(tmp_path: Path, capfd:
     ],
 )
 def test_a_signal_waits_until_the_runs_have_saved_themselves(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: int, signum: int, code: int, everyone: bool
+    tmp_path: Path,
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    jobs: int,
+    signum: int,
+    code: int,
+    everyone: bool,
 ):
-    """Also one that reaches the runs too, as a batch system's does."""
-    command = options("interactions=3000", out=tmp_path / "sweep", jobs=jobs)
-    sweep = subprocess.Popen([sys.executable, "-m", "dyna_ail", *command])
-    while not any(file.read_bytes().count(b"\n") > 2 for file in tmp_path.rglob("diagnostics.csv")):  # an iteration
-        assert sweep.poll() is None
-        time.sleep(0.05)
-    assert not list(tmp_path.rglob("checkpoint.pt"))
-    if everyone:
-        subprocess.run(["pkill", f"-{signum}", "-f", "dyna_ail.runs.sweeps.cell", "-P", str(sweep.pid)], check=True)
-    sweep.send_signal(signum)
-    assert sweep.wait(600) == code
+    """Also one that reaches the runs too, as a batch system's does; and those that wait do not begin."""
+    stand_in(SAVES_ITSELF)
+    command = options("planner.horizon=2,3", out=tmp_path / "sweep", jobs=jobs)
+
+    def send() -> None:
+        while len(list(tmp_path.rglob("begun"))) < jobs:
+            time.sleep(0.05)
+        if everyone:
+            signal_runs(signum, os.getpid())
+        os.kill(os.getpid(), signum)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    assert main(command) == code
+    sender.join()
     assert capfd.readouterr().err.count("save themselves") == 1
-    assert len(list(tmp_path.rglob("checkpoint.pt"))) == 1
+    assert len(list(tmp_path.rglob("checkpoint.pt"))) == len(list(tmp_path.rglob("config.json"))) == jobs
+    monkeypatch.setenv("IN_PEACE", "1")
     assert main(command) == 0
-    (versions,) = tmp_path.rglob("versions.json")
-    assert len(json.loads(versions.read_text())["resumed"]) == 1
+    assert not list(tmp_path.rglob("checkpoint.pt")), "all were taken up again"
 
 
 def test_the_table_of_what_runs_and_waits(tmp_path: Path):

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from dyna_ail.demos import Demonstrations
 from dyna_ail.envs.playback import Playback, Steps
+from dyna_ail.envs.recording import random_return
 from dyna_ail.envs.tasks import get_task
 from dyna_ail.guard import time_limit
 from dyna_ail.spaces import check_spaces, encode_actions
@@ -27,6 +28,8 @@ RANDOM_STEPS = 2000
 """Random steps from which the environment's own scales are measured."""
 ROWS = 40
 """Recorded steps that are played again one by one."""
+RANDOM_EPISODES = 20
+"""Episodes of random actions whose mean return is compared with the demonstrations', where the task has none."""
 SPEEDS = 50
 """Trajectories whose speed is measured."""
 FIRST_STEPS = 100
@@ -132,14 +135,36 @@ class Subject:
         return self.whole and self.limit is not None and self.complete.mean() < 0.5
 
     @cached_property
-    def scores(self) -> Array:
-        """[n], of the complete episodes: 0 is the random policy, 1 the expert; NaN where it is not known."""
+    def returns(self) -> Array:
+        """[n], of the complete episodes; NaN where they are not known."""
         returns = self.demonstrations.returns.copy()
+        if not self.rewarded:
+            returns[:] = np.nan
         if self.whole:
             returns[~self.complete] = np.nan
-        random = self._reference("random_return", self.task.random)
+        return returns
+
+    @cached_property
+    def scores(self) -> Array:
+        """[n], of the complete episodes: 0 is the random policy, 1 the expert; NaN where it is not known.
+
+        Where no expert is known, or one that is not above random actions, it is the median demonstration.
+        """
+        known = np.isfinite(self.returns)
+        if not known.any():
+            return self.returns
         expert = self._reference("expert_return", self.task.expert)
-        return (returns - random) / (expert - random) if self.rewarded and expert > random else returns * np.nan
+        if not expert > self.random_return:
+            expert = float(np.median(self.returns[known]))
+        if not expert > self.random_return:
+            return self.returns * np.nan
+        return (self.returns - self.random_return) / (expert - self.random_return)
+
+    @cached_property
+    def random_return(self) -> float:
+        """Mean return of random actions: that of the metadata or of the task, else measured here."""
+        known = self._reference("random_return", self.task.random)
+        return known if np.isfinite(known) else random_return(self.task.id, RANDOM_EPISODES)[0]
 
     def _reference(self, name: str, known: float | None) -> float:
         value = self.demonstrations.metadata.get(name, known)
@@ -147,8 +172,8 @@ class Subject:
 
     @property
     def rewarded(self) -> bool:
-        """Whether any reward was recorded."""
-        return any(trajectory.reward.any() for trajectory in self.trajectories)
+        """Whether any reward was recorded that is not 0."""
+        return self.demonstrations.rewards == "recorded"
 
     @cached_property
     def telling(self) -> Rows:

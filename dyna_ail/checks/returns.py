@@ -8,6 +8,7 @@ import numpy as np
 
 from dyna_ail.checks.evidence import Subject
 from dyna_ail.checks.findings import Finding, listed
+from dyna_ail.errors import number
 
 
 def check_rewards(subject: Subject) -> Iterator[Finding]:
@@ -16,7 +17,10 @@ def check_rewards(subject: Subject) -> Iterator[Finding]:
     if played is None or not subject.verified or not subject.rewarded:
         return
     recorded, paid = played.reward, played.steps.reward
-    if np.median(np.abs(recorded - paid)) > 0.02 * (paid.std() + 0.05 * np.abs(paid).mean()) + 1e-6:
+    if (
+        np.median(np.abs(recorded - paid))
+        > 0.02 * (paid.std() + 0.05 * np.abs(paid).mean()) + 1e-6 * np.abs(recorded).max()
+    ):
         yield Finding(
             "warning",
             f"The recorded rewards are not the task's: {recorded.mean():.3g} a step, where the task pays "
@@ -43,26 +47,36 @@ def check_sums(subject: Subject) -> Iterator[Finding]:
 
 
 def check_returns(subject: Subject) -> Iterator[Finding]:
-    """Returns against the random policy's and the expert's."""
-    recorded = subject.demonstrations.returns
-    scores = subject.scores
-    if np.isnan(scores).all():
-        why = "no rewards were recorded" if not subject.rewarded else "no reference, or no complete episode"
-        yield Finding("ok", f"Returns are not compared: {why}.")
+    """Returns against each other, the random policy's and the expert's."""
+    why = {
+        "absent": "No rewards were recorded, so returns are not compared. Nothing learns from them.",
+        "zero": "All recorded rewards are 0, so returns are not compared. Nothing learns from them.",
+    }
+    known = np.isfinite(subject.returns)
+    if not known.any():
+        told = why.get(subject.demonstrations.rewards, "Returns are not compared: no complete episode.")
+        yield Finding("ok", told)
         return
-    known, mean = np.isfinite(scores), float(np.nanmean(scores))
-    bad = np.flatnonzero(known & (scores < 0.5)).tolist()
-    at = f"{round(100 * mean)}% of the way from random actions to the expert"
-    what = f"mean return {recorded[known].mean():,.1f} is {at}"
-    if mean < -0.01:
-        yield Finding("error", f"Worse than random: the {what}.", "Take demonstrations of someone who can do the task.")
-    elif mean < 0.5:
+    returns, scores = subject.returns[known], subject.scores
+    spread = f", from {number(returns.min())} to {number(returns.max())}" if len(returns) > 1 else ""
+    what = f"mean return {number(returns.mean())}{spread}; random actions earn {number(subject.random_return)}"
+    if returns.mean() < subject.random_return - 0.01 * abs(subject.random_return):
+        yield Finding("error", f"Worse than random: {what}.", "Take demonstrations of someone who can do the task.")
+        return
+    if np.isnan(scores).all():
+        yield Finding("warning", f"As bad as random: {what}.", "Take demonstrations of someone who can do the task.")
+        return
+    mean, bad = float(np.nanmean(scores)), np.flatnonzero(scores < 0.5).tolist()
+    what += f" (the mean is {round(100 * mean)}% of the way from there to the expert)"
+    if mean < 0.5:
         yield Finding(
-            "warning", f"Far below the expert: the {what}.", "Imitation ends where its demonstrations do: find better."
+            "warning", f"Far below the expert: {what}.", "Imitation ends where its demonstrations do: find better."
         )
     elif bad:
         yield Finding(
-            "warning", f"The {what}, but less than 50% for {listed(bad)}.", "Drop them, unless failures are wanted."
+            "warning",
+            f"{what[0].upper()}{what[1:]}, but less than 50% for {listed(bad)}.",
+            "Drop them, unless failures are wanted.",
         )
     else:
-        yield Finding("ok", f"The {what}.")
+        yield Finding("ok", f"{what[0].upper()}{what[1:]}.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from dyna_ail.cli.common import OptionalPath, at_least, check_seed, expert_folder, file_name, refuse_existing
-from dyna_ail.errors import InputError, printable
+from dyna_ail.errors import InputError, number, printable
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -139,8 +139,8 @@ class DemosInfo:
         print(f"source        {self.source}")
         print(f"trajectories  {len(lengths)}, of {min(lengths)} to {max(lengths)} {unit}, {sum(lengths)} pairs in all")
         returns = found.returns
-        print(f"returns       {returns.mean():,.1f} ± {returns.std():,.1f}, from {returns.min():,.1f}", end="")
-        print(f" to {returns.max():,.1f}")
+        print(f"returns       {number(returns.mean())} ± {number(returns.std())}, from {number(returns.min())}", end="")
+        print(f" to {number(returns.max())}")
         print(f"observations  {first.obs.shape[1]} numbers")
         print(f"actions       {actions}")
         for key, value in found.metadata.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tyro
 
 from dyna_ail.cli.common import OptionalPath, check_seed, expert_folder, refuse_existing
+from dyna_ail.errors import number
 
 
 @dataclass
@@ -39,5 +40,5 @@ class ExpertTrain:
         out = self.out or expert_folder(self.task)
         refuse_existing(out, self.force or self.resume)
         expert = train_expert(self.task, out, self.timesteps, self.seed, self.resume, self.progress)
-        print(f"return {expert['evaluation_return']:,.1f}; expert in {out}")
+        print(f"return {number(expert['evaluation_return'])}; expert in {out}")
         print(f"record it: dyna-ail demos record --task {self.task} --expert {shlex.quote(str(out))}")

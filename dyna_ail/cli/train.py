@@ -11,7 +11,7 @@ import tyro
 
 from dyna_ail.cli.common import OptionalPath, at_least, check_seed
 from dyna_ail.config import RunConfig, make_run_config
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, number
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Evaluate:
         with closing(make_environments(config.task, self.episodes, config.safety.step_timeout)) as environments:
             result = evaluate(policy, environments, self.episodes, self.seed)
         score = normalised_score(result.mean, **kept_references(self.run_folder, config.task))
-        line = f"return {result.mean:,.1f} ± {result.std:,.1f} over {self.episodes} deterministic episodes"
+        line = f"return {number(result.mean)} ± {number(result.std)} over {self.episodes} deterministic episodes"
         print(line + (f", {score:.0%} of the expert" if score == score else ""))
 
 

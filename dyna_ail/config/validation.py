@@ -30,7 +30,8 @@ def check_fields(part: Any, prefix: str = "") -> None:
         InputError: names the setting, what it must be and what it is.
     """
     for name, hint in field_types(type(part)).items():
-        value = getattr(part, name)
+        value = _as_python(getattr(part, name), hint)
+        object.__setattr__(part, name, value)  # as the dataclass itself does while it is made
         if dataclasses.is_dataclass(plain(hint)):
             check_fields(value, f"{prefix}{name}.")
         else:
@@ -45,6 +46,15 @@ def field_types(kind: Any) -> dict[str, Any]:
     if kind not in _field_types:
         _field_types[kind] = get_type_hints(kind, include_extras=True)
     return _field_types[kind]
+
+
+def _as_python(value: Any, hint: Any) -> Any:
+    """NumPy's numbers as Python's, and a list where widths are wanted as the tuple that they are kept in."""
+    if isinstance(value, list) and get_origin(plain(without_none(hint))) is tuple:
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(_as_python(item, Any) for item in value)
+    return value.item() if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 else value
 
 
 def without_none(hint: Any) -> Any:

@@ -19,7 +19,7 @@ _CONVERTED_FROM = {"float32": "iuf", "int64": "iu", "bool": "b"}
 def in_precision(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """The same numbers as ``dtype``; one too large for it becomes an infinity, which :func:`converted` refuses."""
     with np.errstate(over="ignore"):
-        return array.astype(dtype, copy=False)
+        return array.astype(dtype)  # a copy, also of the same precision: the caller may write to the array
 
 
 def converted(name: str, array: npt.NDArray[Any], dtype: str, ndim: int) -> npt.NDArray[Any]:

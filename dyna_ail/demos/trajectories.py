@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +229,14 @@ class Demonstrations:
             return self
         trajectories = tuple(_subsampled(trajectory, every, rng) for trajectory in self.trajectories)
         return Demonstrations(trajectories, {**self.metadata, "returns": self.returns.tolist()}, every)
+
+    @property
+    def rewards(self) -> Literal["recorded", "zero", "absent"]:
+        """Whether rewards were recorded, are all zero, or were not in the source."""
+        if str(self.metadata.get("rewards", "")).startswith("none"):
+            return "absent"
+        recorded = np.nan_to_num(self.returns).any() or any(t.reward.any() for t in self.trajectories)
+        return "recorded" if recorded else "zero"
 
     @property
     def returns(self) -> npt.NDArray[np.float64]:

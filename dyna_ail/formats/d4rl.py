@@ -49,10 +49,9 @@ def _load(source: Source, task: str, episodes: int, seed: int) -> Demonstrations
         returns = [float(part.sum(dtype=np.float64)) for part in np.split(rewards[: ends[-1]], ends[:-1])]
         if not np.isfinite(returns).all():
             raise InputError("rewards must be finite; got NaN or infinity.")
-        metadata: dict[str, Any] = {
-            "expert_return": round(float(np.mean(returns)), 3),
-            "source": provenance(source, NAME, source.path),
-        }
+        metadata: dict[str, Any] = {"source": provenance(source, NAME, source.path)}
+        if any(returns):  # zeros tell nothing of the demonstrator
+            metadata["expert_return"] = float(np.mean(returns))
         if "next_observations" not in arrays:
             metadata["dropped"] = "the last step of every episode, for want of next_observations"
         return demonstrations_of(found, room, metadata)

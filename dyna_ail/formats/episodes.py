@@ -72,9 +72,8 @@ def demonstrations_of(episodes: Sequence[Episode], room: Room, metadata: dict[st
             raise InputError(f"episode {index}: {error}") from error
     if any(episode.reward is None for episode in episodes):
         metadata = {**metadata, "rewards": "none in the source; read as 0"}
-    elif trajectories:
-        mean = float(np.mean([trajectory.return_ for trajectory in trajectories]))
-        metadata = {"expert_return": round(mean, 3), **metadata}
+    elif any(trajectory.reward.any() for trajectory in trajectories):  # zeros tell nothing of the demonstrator
+        metadata = {"expert_return": float(np.mean([t.return_ for t in trajectories])), **metadata}
     return Demonstrations(tuple(trajectories), {**metadata, "task": room.task})
 
 

@@ -55,13 +55,13 @@ def _recorded(task: str, policy: Policy, episodes: int, seed: int, metadata: dic
     from dyna_ail.envs.recording import record_episodes
 
     trajectories, reset_seeds = record_episodes(task, policy, episodes, seed)
-    returns = [round(trajectory.return_, 3) for trajectory in trajectories]
+    returns = [trajectory.return_ for trajectory in trajectories]
     about = {
         "task": task,
         "seed": seed,
         "reset_seeds": reset_seeds,
         "returns": returns,
-        "expert_return": round(sum(returns) / len(returns), 3),
+        "expert_return": sum(returns) / len(returns),
         "deterministic": True,
     }
     return Demonstrations(trajectories, {**about, **metadata})

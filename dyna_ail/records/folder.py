@@ -72,7 +72,8 @@ def remove_checkpoints(folder: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Delete the temporary files of killed processes. No run may be in progress in the folder."""
-    for path in folder.glob(".*.tmp"):
+    written = (CHECKPOINT, POLICY, FIGURE, CONFIG, VERSIONS, PROGRESS, DIAGNOSTICS)
+    for path in (path for name in written for path in folder.glob(f".{name}.*.tmp")):
         path.unlink(missing_ok=True)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from dyna_ail.errors import number
 from dyna_ail.exits import mute
 from dyna_ail.records.folder import PROGRESS
 from dyna_ail.records.reading import read_progress
@@ -56,16 +58,15 @@ class Display:
         if self.bar is not None:
             self.bar.update(self.task, completed=done)
             if result is not None:  # short, for terminals of 80 columns
-                share = f"return {score:.0%} of expert" if np.isfinite(score) else f"return {result.mean:,.1f}"
+                share = f"return {score:.0%} of expert" if np.isfinite(score) else f"return {number(result.mean)}"
                 self.bar.update(self.task, status=share)
         elif result is not None:
             share = f" = {score:.0%} of expert" if np.isfinite(score) else ""
             elapsed = time.perf_counter() - self.start
             new = done - self.done_before
             left = _clock(elapsed * (self.total - done) / new) if new else "-:--"
-            line = (
-                f"{done:,}/{self.total:,} interactions  return {result.mean:,.1f}{share}  {_clock(elapsed)} left {left}"
-            )
+            told = f"return {number(result.mean)}{share}  {_clock(elapsed)} left {left}"
+            line = f"{done:,}/{self.total:,} interactions  {told}"
             print(line, flush=True)
 
     def close(self) -> None:
@@ -79,10 +80,26 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def worse_than_start(progress: Mapping[str, np.ndarray], episodes: int) -> str:
+    """One line if the last evaluation is below the first by more than chance; empty otherwise.
+
+    Args:
+        progress: the columns of progress.csv.
+        episodes: of each evaluation.
+    """
+    (first, last), spread = progress["return_mean"][[0, -1]], progress["return_std"][[0, -1]]
+    if episodes < 2 or first - last <= 2 * np.sqrt((spread**2).sum() / episodes):
+        return ""
+    return (
+        f"the result is worse than the start: return {number(last)}, and {number(first)} at 0 interactions. "
+        "With fewer interactions (--interactions) or a longer cloned start (--cloning.updates) you may keep more."
+    )
+
+
 def summary(folder: Path, how: str) -> str:
     """One line about a run that ended as ``how`` says ("finished", "stopped"): its last score and when it held 90%."""
     progress = read_progress(folder / PROGRESS)
-    parts = [f"return {progress['return_mean'][-1]:,.1f}"]
+    parts = [f"return {number(progress['return_mean'][-1])}"]
     if np.isfinite(progress["score"][-1]):
         first, held = interactions_to(progress), interactions_to(progress, hold=HOLD)
         parts[0] += f" ({progress['score'][-1]:.0%} of the expert)"

@@ -5,7 +5,8 @@ Their steps are not counted as interactions. The results go into the run's table
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,15 @@ def evaluate(
 
     environments = task if isinstance(task, VecEnv) else make_environments(task, episodes)
     environments.seed(seed)
-    for number, env in enumerate(environments.envs):  # those of wrappers too, which a seeded reset may leave alone
-        seed_all(find_generators(env), seed + number)
+    for number, env in enumerate(environments.envs):
+        _seed_generators(env, seed + number)
+    before = [len(rewards) for rewards in environments.env_method("get_episode_rewards")]
     try:
-        returns, lengths = evaluate_policy(
-            _FiniteInput(policy), environments, episodes, deterministic=True, return_episode_rewards=True
+        evaluate_policy(_FiniteInput(policy), environments, episodes, deterministic=True)
+        # Not what it returns: Monitor rounds that to six decimals, and some tasks pay less than that.
+        returns, lengths = (
+            _first_episodes(environments.env_method(f"get_episode_{what}"), before, episodes)
+            for what in ("rewards", "lengths")
         )
     finally:
         if environments is not task:
@@ -110,6 +115,47 @@ def evaluate(
     if not np.isfinite(returns).all():
         raise NonFiniteError("the return of an evaluation episode became NaN or infinite.")
     return Evaluation(np.asarray(returns, dtype=np.float64), np.asarray(lengths, dtype=np.int64))
+
+
+def odd_starts(environments: DummyVecEnv, seed: int) -> str:
+    """What is odd about how episodes begin: other starts for equal seeds, or equal starts for other seeds; empty if all
+    is well.
+
+    Each environment is reset once, the first twice.
+
+    Raises:
+        EnvironmentFailure: as :func:`evaluate`.
+    """
+
+    def start(env: gymnasium.Env, seed: int) -> np.ndarray:
+        _seed_generators(env, seed)
+        return np.asarray(env.reset(seed=seed)[0])
+
+    starts = [start(env, seed + number) for number, env in enumerate(environments.envs)]
+    if not np.array_equal(starts[0], start(environments.envs[0], seed), equal_nan=True):
+        return (
+            "the environment begins differently each time it is reset with the same seed, so evaluations cannot be "
+            "compared. Draw the start from self.np_random, or make the environment anew from the seed."
+        )
+    if len(starts) > 1 and all(np.array_equal(starts[0], other, equal_nan=True) for other in starts[1:]):
+        return (
+            f"all {len(starts)} evaluation episodes begin with the same observation, whatever the seed. If the task "
+            "has more than one start, draw it from self.np_random in reset."
+        )
+    return ""
+
+
+def _seed_generators(env: gymnasium.Env, seed: int) -> None:
+    """Seed what wrappers and environments draw from, too: a seeded reset may leave it alone."""
+    seed_all(find_generators(env), seed)
+
+
+def _first_episodes(told: Sequence[Sequence[float]], before: Sequence[int], episodes: int) -> list[float]:
+    """What each environment tells of the first episodes since ``before``, as many in each as SB3 counts there."""
+    shares = [(episodes + number) // len(told) for number in range(len(told))]
+    return [
+        value for values, start, share in zip(told, before, shares, strict=True) for value in values[start:][:share]
+    ]
 
 
 class _FiniteInput:
@@ -126,7 +172,7 @@ class _FiniteInput:
 
 def normalised_score(return_mean: float, random: float | None, expert: float | None) -> float:
     """``(R - R_random) / (R_expert - R_random)``: 0 for the random policy, 1 for the expert; NaN without references."""
-    if random is None or expert is None or random == expert:
+    if random is None or expert is None or expert <= random:
         return float("nan")
     return (return_mean - random) / (expert - random)
 
@@ -165,6 +211,8 @@ class Evaluator:
         """
         seed = evaluation_seed(self.config.learner.seed, interactions)
         try:
+            if self.evaluated_at is None and (odd := odd_starts(self.environments, seed)):
+                print(f"warning: {odd}", file=sys.stderr)
             result = evaluate(policy, self.environments, self.config.evaluation.episodes, seed)
         except EnvironmentFailure as error:
             raise EnvironmentFailure(f"in the evaluation at {interactions:,} interactions {error}") from error

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dyna_ail.config import RunConfig
 from dyna_ail.errors import Stopped
 from dyna_ail.records import folder as names
+from dyna_ail.records.reading import read_progress
 from dyna_ail.runs.checkpoint import Checkpointer
-from dyna_ail.runs.display import Display, summary
+from dyna_ail.runs.display import Display, summary, worse_than_start
 from dyna_ail.runs.evaluation import Evaluator
 from dyna_ail.runs.health import Health
 from dyna_ail.runs.tables import Tables
@@ -126,6 +127,9 @@ class Session:
 
         learning_curves([self.folder], self.folder / names.FIGURE)
         print(summary(self.folder, how))
+        worse = worse_than_start(read_progress(self.folder / names.PROGRESS), self.config.evaluation.episodes)
+        if worse:
+            print(f"  note    {worse}")
         for label, name in (("folder", ""), ("policy", names.POLICY), ("figure", names.FIGURE)):
             print(f"  {label}  {self.folder / name}")
         if how != "finished":

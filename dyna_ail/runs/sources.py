@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dyna_ail.config import RunConfig
 from dyna_ail.demos import Demonstrations
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, number
 from dyna_ail.records.reading import read_references
 
 if TYPE_CHECKING:
@@ -31,21 +31,28 @@ def demonstration_source(config: RunConfig, task: Task) -> Path:
 
 
 def references_of(task: Task, demonstrations: Demonstrations) -> dict[str, float | None]:
-    """Returns of score 0 and 1: those in the demonstrations' metadata, or else the task's. None where unknown.
+    """Returns of score 0 and 1: those in the demonstrations' metadata, else the task's, else unknown.
 
-    Raises:
-        InputError: the return of score 1 is not above that of score 0.
+    They serve reports only. :func:`why_no_score` says what is missing.
     """
-    random, expert = (
-        demonstrations.metadata.get(f"{name}_return", known)
-        for name, known in (("random", task.random), ("expert", task.expert))
-    )
-    if random is not None and expert is not None and expert <= random:
-        raise InputError(
-            f"the expert's return, score 1, must be above that of random actions, score 0; got {expert:g} and "
-            f"{random:g}. Mend expert_return and random_return in the demonstrations' metadata, or leave them out."
+    known = (("random", task.random), ("expert", task.expert))
+    return {name: demonstrations.metadata.get(f"{name}_return", value) for name, value in known}
+
+
+def why_no_score(references: dict[str, float | None], demonstrations: Demonstrations) -> str:
+    """Why the returns of a run cannot be told as scores; empty if they can."""
+    random, expert = references["random"], references["expert"]
+    if random is not None and expert is not None:
+        if expert > random:
+            return ""
+        return (
+            f"the demonstrator's return, {number(expert)}, is not above that of random actions, {number(random)}: "
+            "there are no scores. Nothing learns from rewards, but look whether the demonstrator does the task."
         )
-    return {"random": random, "expert": expert}
+    rewards = {"zero": ", since all recorded rewards are 0", "absent": ", since no rewards were recorded"}
+    names = {"random actions": random, "the demonstrator": expert}
+    missing = " and ".join(name for name, value in names.items() if value is None)
+    return f"the return of {missing} is not known{rewards.get(demonstrations.rewards, '')}: there are no scores."
 
 
 def kept_references(folder: Path, task_id: str) -> dict[str, float | None]:

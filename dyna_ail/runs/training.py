@@ -19,7 +19,7 @@ from dyna_ail.guard import Guard, time_limit
 from dyna_ail.records import folder as folders
 from dyna_ail.records.provenance import note_resumed, versions
 from dyna_ail.records.reading import interactions_done, is_finished, read_config
-from dyna_ail.runs.sources import demonstration_source, kept_references, references_of
+from dyna_ail.runs.sources import demonstration_source, kept_references, references_of, why_no_score
 
 if TYPE_CHECKING:
     from dyna_ail.algorithm import DynaAIL
@@ -67,6 +67,8 @@ def train(
         _warn(f"{config.task} has no time limit: an episode may never end. Register it with max_episode_steps.")
     learner = DynaAIL(env, demonstrations, learner_config)
     references = references_of(task, demonstrations)
+    if why := why_no_score(references, demonstrations):
+        _warn(why)
     provenance = dict(demonstrations.metadata)
     if config.demos is None:  # the place of installation means nothing elsewhere
         provenance["source"] = {**provenance["source"], "path": f"bundled/{source.name}"}

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dyna_ail.errors import InputError
+from dyna_ail.errors import InputError, number
 from dyna_ail.records.folder import PROGRESS, VERSIONS
 from dyna_ail.records.reading import read_progress
 from dyna_ail.runs.sweeps.grid import Cell, Outcome
@@ -58,7 +58,7 @@ class Overview:
             table.add_row(
                 cell.name,
                 f"{last.get('interactions', 0):,.0f}/{cell.config.learner.interactions:,}",
-                f"{last['return_mean']:,.1f}" if last else "",
+                f"{number(last['return_mean'])}" if last else "",
                 score,
             )
         states = Counter(outcome.state for outcome in self.found.values())
