@@ -148,9 +148,11 @@ def _alarm(seconds: float) -> Iterator[None]:
         yield
         return
     previous = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems
     try:
+        signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))  # more is out of range on some systems
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # the alarm may ring between the two
+            signal.signal(signal.SIGALRM, previous)

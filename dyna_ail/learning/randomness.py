@@ -45,6 +45,8 @@ def find_generators(env: gymnasium.Env[Any, Any]) -> dict[str, Generator]:
 def _collect(value: Any, way: str, depth: int, seen: set[int], found: dict[str, Generator]) -> None:
     if id(value) in seen:
         return
+    if isinstance(value, random.SystemRandom):  # has no state
+        return
     if isinstance(value, Generator) or _is_running_mean(value):
         seen.add(id(value))
         found[way] = value

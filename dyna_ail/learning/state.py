@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -47,7 +48,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         keys = next(iter(state["state"].values())).keys()
         expected = {key: torch.tensor(0.0) if key == "step" else weights[index] for key in keys}
         require_like(f"optimizer.{index}", entries, expected)
-    optimizer.load_state_dict(state)
+    optimizer.load_state_dict(copy.deepcopy(state))  # it would keep the caller's tensors
 
 
 def require_like(where: str, found: Any, ours: Any, shallow: bool = False) -> None:
